@@ -1,0 +1,249 @@
+/* optimizer.h - the handle: parameters are registered, gradients accumulated, steps taken.
+ *
+ * Life of a handle:
+ *
+ *   create -> add_matrix / add_vector ... -> memory (optional) -> commit
+ *   each step:   accumulate... (any number of micro-batches) -> norm (optional) -> step
+ *   free
+ *
+ * commit allocates everything, one block per memory class; no later call allocates.  Gradients are
+ * plain sums over the micro-batches: nothing is divided until step multiplies by grad_scale.
+ *
+ * A matrix under a projecting rule keeps S (projector.h) instead of its gradient G = dY^T X, and
+ * accumulate_factors never forms G (DESIGN section 3):
+ *   right:  S = dY^T Xt,  Xt[t,k,q] = sum_j X[t, k d + j] P[j,q]
+ *   left:   S = Dt^T X,   Dt[t,q,b] = sum_a P[a,q] dY[t, a c + b]
+ *
+ * P changes when the number of steps taken reaches a multiple of update_gap, so never between two
+ * accumulations of one step.  The same sums give the same bits for any number of threads.
+ */
+#ifndef VLORP_OPTIMIZER_H
+#define VLORP_OPTIMIZER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <vlorp/dtype.h>
+#include <vlorp/exec.h>
+#include <vlorp/projector.h>
+#include <vlorp/status.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct vlorp_optimizer vlorp_optimizer; /* opaque, owned by the caller */
+
+/* How a parameter is updated.  t counts from 1 the steps taken since the start; b1, b2, eps, lr and
+ * decay are the configuration's; g is the clipped mean gradient.
+ *
+ * projfactor (arXiv 2505.01744, algorithm 2), with Ghat and Mhat the back-projections of the mean S
+ * and of its moment m, and t1 the steps since the last momentum reset:
+ *     m   <- b1 m + (1 - b1) S
+ *     v_r[i] <- b2 v_r[i] + (1 - b2) sum_j Ghat[i,j]^2,   v_c[j] likewise over i
+ *     W[i,j] <- W[i,j] - lr sqrt(1 - b2^t) / (1 - b1^t1) Mhat[i,j] / (sqrt(v_r[i] v_c[j] / sum v_r) + eps)
+ *     W <- W - lr decay W
+ * adamw (PyTorch's order of operations):
+ *     W <- W - lr decay W;  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
+ *     W <- W - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + adamw_eps) */
+typedef enum vlorp_rule {
+    VLORP_RULE_PROJFACTOR = 0,
+    VLORP_RULE_ADAMW = 1
+} vlorp_rule;
+
+/* What becomes of m when P changes (a matrix kept exact has a P that never changes). */
+typedef enum vlorp_momentum {
+    VLORP_MOMENTUM_RESET = 0,     /* m = 0, t1 = 0 */
+    VLORP_MOMENTUM_TRANSPORT = 1, /* right: m <- m s P_old^T P_new per slice; left: its mirror */
+    VLORP_MOMENTUM_KEEP = 2       /* the old numbers, read in the new basis */
+} vlorp_momentum;
+
+/* How an updated bfloat16 weight is stored. */
+typedef enum vlorp_rounding {
+    VLORP_ROUND_STOCHASTIC = 0, /* unbiased; the draws are defined in rng.h */
+    VLORP_ROUND_NEAREST = 1     /* to nearest even: loses updates below half a unit */
+} vlorp_rounding;
+
+/* Sums data [n] over the ranks, in place.  Returns VLORP_OK or what step then returns. */
+typedef vlorp_status vlorp_all_reduce(void *ctx, float *data, int64_t n, vlorp_err *err);
+
+typedef struct vlorp_optimizer_config {
+    uint64_t seed;             /*                                                       42    */
+    double beta1, beta2;       /* in [0, 1)                                             0.9, 0.999 */
+    double eps;                /* in (0, 1), of projfactor                              1e-6  */
+    double adamw_eps;          /* in (0, 1), of adamw; PyTorch's own default is 1e-8    1e-6  */
+    double scale;              /* alpha > 0, multiplies Ghat                            1     */
+    int64_t update_gap;        /* tau >= 1, steps between two draws of P                30    */
+    vlorp_momentum momentum;   /*                                                       reset */
+    vlorp_rounding rounding;   /*                                                       stochastic */
+    int64_t max_tokens;        /* most rows in one accumulate_factors or _rows call     0     */
+    vlorp_exec exec;           /* borrowed until free; zero: serial */
+    vlorp_allocator allocator; /* borrowed until free; zero: libc */
+    vlorp_all_reduce *all_reduce; /* NULL: one rank.  Called per parameter, in order of registration */
+    void *all_reduce_ctx;
+    const char *cpu_level;     /* at most this kernel level (ref, avx2, ...); NULL: the best */
+} vlorp_optimizer_config;
+
+VLORP_API vlorp_optimizer_config vlorp_optimizer_config_default(void);
+
+/* One weight matrix W [n, m]: n output, m input features. */
+typedef struct vlorp_matrix {
+    const char *name;            /* the checkpoint's name, unique in the handle; copied; it keys P */
+    int64_t n, m;                /* >= 1 */
+    int64_t ld;                  /* row stride of the weight in elements; 0: contiguous */
+    vlorp_dtype dtype;           /* of the weight: VLORP_F32 or VLORP_BF16 */
+    bool transposed;             /* the weight is stored [m, n] (GPT-2's Conv1D); adamw only so far */
+    void *weight;                /* borrowed until free, updated in place; NULL until set_weight */
+    vlorp_rule rule;             /*                                                     projfactor */
+    vlorp_projection projection; /* read by projecting rules only */
+    double lr_factor;            /* multiplies lr                                       1 */
+    double weight_decay;         /* decoupled, times lr                                 0 */
+} vlorp_matrix;
+
+VLORP_API vlorp_matrix vlorp_matrix_default(void);
+
+/* One 1-D parameter [n] (a norm's weight, a bias): adamw, never decayed. */
+typedef struct vlorp_vector {
+    const char *name;
+    int64_t n;         /* >= 1 */
+    vlorp_dtype dtype;
+    void *weight;      /* borrowed, as in vlorp_matrix */
+    double lr_factor;  /* 1 */
+} vlorp_vector;
+
+VLORP_API vlorp_vector vlorp_vector_default(void);
+
+/* Owner: on VLORP_OK the caller owns *out and frees it; on error *out is NULL and nothing is held.
+ * config is copied.  Errors: E_ARG (a field out of range; err names it), E_NOMEM. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_create(vlorp_optimizer **out,
+                                                            const vlorp_optimizer_config *config, vlorp_err *err);
+/* Accepts NULL. */
+VLORP_API void vlorp_optimizer_free(vlorp_optimizer *optimizer);
+
+/* Registers a parameter; *id (from 0, in order) names it in later calls.  One small block of class
+ * OTHER each.  On error nothing changes.  Errors: E_ARG, E_UNSUPPORTED, E_NOMEM, E_STATE after commit. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *optimizer, const vlorp_matrix *matrix,
+                                                                int *id, vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_add_vector(vlorp_optimizer *optimizer, const vlorp_vector *vector,
+                                                                int *id, vlorp_err *err);
+
+enum { VLORP_MEMORY_N_CLASSES = VLORP_MEMORY_OTHER + 1 };
+
+/* What a committed handle holds: bytes asked of the allocator, each block a multiple of 64. */
+typedef struct vlorp_optimizer_memory {
+    size_t bytes[VLORP_MEMORY_N_CLASSES];
+    int64_t n_blocks[VLORP_MEMORY_N_CLASSES]; /* for allocators whose blocks have a header */
+} vlorp_optimizer_memory;
+
+/* Exact, before commit and after: the layout code is the one that commit runs.
+ * Errors: E_LIMIT when a size does not fit an address. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_memory_use(const vlorp_optimizer *optimizer,
+                                                                vlorp_optimizer_memory *use, vlorp_err *err);
+
+/* Allocates and zeroes all state.  On error the handle is as before.  Errors: E_NOMEM, E_STATE. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_commit(vlorp_optimizer *optimizer, vlorp_err *err);
+
+/* Points a parameter at its weight (before or after commit). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_set_weight(vlorp_optimizer *optimizer, int id, void *weight,
+                                                                vlorp_err *err);
+
+/* One row of the table of settings really used. */
+typedef struct vlorp_parameter_info {
+    const char *name; /* the handle's own copy */
+    int64_t n, m;     /* a vector: n, 1 */
+    bool is_vector;
+    vlorp_rule rule;
+    vlorp_projection_used projection; /* zero unless the rule projects */
+} vlorp_parameter_info;
+
+VLORP_API int vlorp_optimizer_n_parameters(const vlorp_optimizer *optimizer);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_parameter(const vlorp_optimizer *optimizer, int id,
+                                                               vlorp_parameter_info *info, vlorp_err *err);
+
+/* Accumulation.  All inputs are f32, borrowed for the call; sums are added to what is there.
+ * Errors: E_ARG (bad id, wrong kind of parameter, too many tokens), E_STATE (before commit, or between
+ * norm and step).  T = 0 is allowed. */
+
+/* g [n, m], row stride ldg (0: m): a gradient that the caller formed. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *optimizer, int id, const float *g,
+                                                                int64_t ldg, vlorp_err *err);
+/* G = dy^T x with dy [T, n] row stride ldy and x [T, m] row stride ldx (0: contiguous); T <= max_tokens.
+ * Under a projecting rule G is not formed. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_factors(vlorp_optimizer *optimizer, int id,
+                                                                        const float *dy, int64_t ldy, const float *x,
+                                                                        int64_t ldx, int64_t T, vlorp_err *err);
+/* An embedding's gradient: row ids[t] in [0, n) receives dy[t], dy [T, m] row stride ldy (0: m).  A
+ * tied embedding and head are one matrix that gets this and accumulate_factors.  An id out of range
+ * is E_ARG and nothing is added. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *optimizer, int id,
+                                                                     const int32_t *ids, const float *dy, int64_t ldy,
+                                                                     int64_t T, vlorp_err *err);
+/* g [n] of a vector. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_vector(vlorp_optimizer *optimizer, int id,
+                                                                       const float *g, vlorp_err *err);
+
+/* Forgets what was accumulated. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_discard(vlorp_optimizer *optimizer, vlorp_err *err);
+
+/* *norm = the norm of all gradients together, times grad_scale.  A projected matrix enters with an
+ * unbiased estimate of its ||G||^2: normal (d/r) tr(K^-1 sum S^T S), K = P^T P; rademacher ||S||^2 / r;
+ * exact matrices exactly.  The first call of a step reduces over the ranks and ends accumulation.
+ * Errors: E_NUMERIC naming the first parameter with a value that is not finite (weights and state are
+ * untouched; discard, then go on or stop), what all_reduce returns. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_norm(vlorp_optimizer *optimizer, double grad_scale, double *norm,
+                                                          vlorp_err *err);
+
+typedef struct vlorp_step {
+    double lr;
+    double grad_scale;    /* 1 / number of target tokens of the step; 0: there were none */
+    double max_grad_norm; /* clips by min(1, max_grad_norm / (norm + 1e-6)); 0: does not clip */
+} vlorp_step;
+
+typedef struct vlorp_step_result {
+    double grad_norm; /* before clipping */
+    double clip;      /* what the gradients were multiplied by, 1 when not clipped */
+    bool counted;     /* false: no target tokens; gradients are forgotten, nothing else changed */
+} vlorp_step_result;
+
+/* One optimizer step; gradients are zero afterwards.  result may be NULL.  Errors: as norm, E_ARG for
+ * numbers out of range, E_STATE (before commit, a weight not set); on error weights and state are
+ * untouched. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_step(vlorp_optimizer *optimizer, const vlorp_step *step,
+                                                          vlorp_step_result *result, vlorp_err *err);
+
+/* Steps counted so far: the refresh number is this divided by update_gap.  set_ is for resuming. */
+VLORP_API int64_t vlorp_optimizer_steps_taken(const vlorp_optimizer *optimizer);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optimizer *optimizer, int64_t steps,
+                                                                     vlorp_err *err);
+
+/* State between two steps, besides the step count, as named tensors: `parameter` and `field` together
+ * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq).  data may be read and
+ * written; its values are the whole state, so copying them out and in resumes bit-exactly. */
+typedef struct vlorp_state_tensor {
+    const char *parameter;
+    const char *field;
+    void *data;
+    vlorp_dtype dtype;
+    int n_dims;
+    int64_t shape[3];
+} vlorp_state_tensor;
+
+VLORP_API int vlorp_optimizer_n_tensors(const vlorp_optimizer *optimizer);
+/* Errors: E_ARG (index), E_STATE (before commit). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_tensor(const vlorp_optimizer *optimizer, int index,
+                                                            vlorp_state_tensor *tensor, vlorp_err *err);
+
+/* The sums accumulated so far: S ([n, c, r] or [r, c, m]) or the exact gradient.  For tests and for
+ * reductions that the caller does itself. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *optimizer, int id,
+                                                              vlorp_state_tensor *tensor, vlorp_err *err);
+
+/* p [d, r], overwritten: the projection in force now.  Errors: E_ARG (not a projected matrix). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_projection(const vlorp_optimizer *optimizer, int id, float *p,
+                                                                vlorp_err *err);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,25 @@
+/* system_memory.h - what the operating system says of memory and disk.
+ *
+ * Layer 0, of the program.  Figures are bytes; 0 means the system does not tell.
+ */
+#ifndef VLORPI_BASE_SYSTEM_MEMORY_H
+#define VLORPI_BASE_SYSTEM_MEMORY_H
+
+#include <stddef.h>
+
+typedef struct vlorpi_process_memory {
+    size_t rss_anon_bytes; /* resident, our own pages: what the ledger should explain */
+    size_t rss_file_bytes; /* resident pages of mapped files: the system's cache */
+    size_t peak_rss_bytes; /* high-water mark of both together */
+} vlorpi_process_memory;
+
+vlorpi_process_memory vlorpi_process_memory_now(void);
+
+/* What this process may still take: the machine's available memory, or what its cgroup's limit
+ * leaves, whichever is less. */
+size_t vlorpi_available_memory(void);
+
+/* Free space of the file system that holds path (or will: the nearest existing parent). */
+size_t vlorpi_free_disk(const char *path);
+
+#endif
