@@ -1,0 +1,1 @@
+vlorp_test(grad_model_kernels vlorp_kernel_ref64 vlorp_kernel)
