@@ -1,0 +1,248 @@
+/* Gradients into S, or into the exact gradient (DESIGN section 3). */
+#include "base/status.h"
+#include "base/threads.h"
+#include "optim/handle.h"
+
+enum { TOKENS_PER_ITEM = 32, ROWS_PER_ITEM = 64, COLUMNS_PER_ITEM = 256 };
+
+/* What every item of an accumulation sees. */
+typedef struct job {
+    vlorp_optimizer *o;
+    const vlorpi_slot *slot;
+    const float *in;   /* G, X, dY, or rows to scatter */
+    int64_t ld_in;
+    int64_t n_rows;    /* rows of in */
+    float *out;        /* where it goes, row stride ld_out */
+    int64_t ld_out;
+    int64_t width;     /* of a row that is added as it is */
+    const int32_t *ids;
+} job;
+
+/* Checks what all accumulating calls share and finds the slot. */
+static vlorp_status begin(vlorp_optimizer *o, int id, bool vector, int64_t T, vlorpi_slot **slot, vlorp_err *err)
+{
+    *slot = vlorpi_optimizer_slot(o, id, err);
+    if (*slot == NULL) {
+        return VLORP_E_ARG;
+    }
+    const char *name = (*slot)->name;
+    if (!o->committed) {
+        VLORP_FAIL(err, VLORP_E_STATE, "%s: gradients cannot be accumulated before commit", name);
+    }
+    if (o->reduced) {
+        VLORP_FAIL(err, VLORP_E_STATE, "%s: gradients cannot be accumulated between norm and step", name);
+    }
+    if ((*slot)->is_vector != vector) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s is %s", name, vector ? "a matrix, not a vector" : "a vector, not a matrix");
+    }
+    if (T < 0 || T > o->config.max_tokens) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: %lld tokens in one call; max_tokens is %lld", name, (long long)T,
+                   (long long)o->config.max_tokens);
+    }
+    return VLORP_OK;
+}
+
+static void add_rows_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    int64_t end = vlorpi_min(j->n_rows, (item + 1) * ROWS_PER_ITEM);
+    for (int64_t i = item * ROWS_PER_ITEM; i < end; i++) {
+        j->o->kernels->axpy(j->out + i * j->ld_out, 1.0f, j->in + i * j->ld_in, j->width);
+    }
+}
+
+static void project_rows_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    int64_t i = item * ROWS_PER_ITEM;
+    j->o->kernels->project_right(j->out + i * j->ld_out, j->ld_out, true, j->in + i * j->ld_in, j->ld_in,
+                                 j->o->scratch.pt, vlorpi_padded(j->slot->proj.d), vlorpi_slot_slices(j->slot),
+                                 vlorpi_min(ROWS_PER_ITEM, j->n_rows - i));
+}
+
+/* S[q,b,:] += P[a,q] row, for row number i = a c + b of a left gradient, columns [j0, j0 + n). */
+static void add_left_row(const job *j, int64_t i, const float *row, int64_t j0, int64_t n)
+{
+    const vlorp_projection_used *p = &j->slot->proj;
+    for (int64_t q = 0; q < p->r; q++) {
+        float *S = j->slot->grad + (q * p->c + i % p->c) * j->slot->m + j0;
+        j->o->kernels->axpy(S, j->o->scratch.p[i / p->c * p->r + q], row + j0, n);
+    }
+}
+
+static void project_columns_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    int64_t j0 = item * COLUMNS_PER_ITEM;
+    for (int64_t i = 0; i < j->n_rows; i++) {
+        add_left_row(j, i, j->in + i * j->ld_in, j0, vlorpi_min(COLUMNS_PER_ITEM, j->slot->m - j0));
+    }
+}
+
+vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *o, int id, const float *g, int64_t ldg, vlorp_err *err)
+{
+    vlorpi_slot *slot;
+    VLORP_TRY(begin(o, id, false, 0, &slot, err));
+    int64_t n_rows = slot->transposed ? slot->m : slot->n;
+    int64_t width = slot->transposed ? slot->n : slot->m;
+    job j = {.o = o, .slot = slot, .in = g, .ld_in = ldg != 0 ? ldg : width, .n_rows = n_rows, .width = width};
+    if (j.ld_in < width) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: ldg %lld is below the row's %lld elements", slot->name, (long long)ldg,
+                   (long long)width);
+    }
+    j.out = slot->grad;
+    j.ld_out = width;
+    int64_t n_row_items = vlorpi_divide_up(n_rows, ROWS_PER_ITEM);
+    if (!vlorpi_slot_projects(slot) || slot->proj.exact) {
+        vlorpi_for_each(&o->config.exec, n_row_items, add_rows_item, &j);
+        return VLORP_OK;
+    }
+    vlorpi_prepare_projection(o, slot);
+    if (vlorpi_slot_is_right(slot)) {
+        j.ld_out = slot->proj.M;
+        vlorpi_for_each(&o->config.exec, n_row_items, project_rows_item, &j);
+    } else {
+        vlorpi_for_each(&o->config.exec, vlorpi_divide_up(slot->m, COLUMNS_PER_ITEM), project_columns_item, &j);
+    }
+    return VLORP_OK;
+}
+
+static void project_tokens_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    const vlorpi_optim_kernels *kernels = j->o->kernels;
+    vlorpi_slices slices = vlorpi_slot_slices(j->slot);
+    int64_t t = item * TOKENS_PER_ITEM;
+    int64_t T = vlorpi_min(TOKENS_PER_ITEM, j->n_rows - t);
+    float *z = j->out + t * j->ld_out;
+    const float *x = j->in + t * j->ld_in;
+    if (vlorpi_slot_is_right(j->slot)) {
+        kernels->project_right(z, j->ld_out, false, x, j->ld_in, j->o->scratch.pt, vlorpi_padded(slices.d), slices, T);
+    } else {
+        kernels->project_left(z, j->ld_out, x, j->ld_in, j->o->scratch.p, slices, T);
+    }
+}
+
+/* scratch.factors [T, M] = Xt of x (right) or Dt of dY (left).  Many directions make it a product of
+ * matrices; slice b of a left one is contiguous only when there is one slice. */
+static void project_tokens(vlorp_optimizer *o, const vlorpi_slot *slot, const float *x, int64_t ldx, int64_t T)
+{
+    const vlorp_projection_used *p = &slot->proj;
+    float *z = o->scratch.factors;
+    vlorpi_prepare_projection(o, slot);
+    if (p->r >= VLORPI_GEMM_RANK && (vlorpi_slot_is_right(slot) || p->c == 1)) {
+        for (int64_t k = 0; k < p->c; k++) {
+            vlorpi_gemm(&o->gemm, z + k * p->r, p->M, false, vlorpi_gemm_rows(x + k * p->d, VLORP_F32, ldx),
+                        vlorpi_gemm_rows(o->scratch.p, VLORP_F32, p->r), T, p->r, p->d);
+        }
+        return;
+    }
+    job j = {.o = o, .slot = slot, .in = x, .ld_in = ldx, .n_rows = T, .out = z, .ld_out = p->M};
+    vlorpi_for_each(&o->config.exec, vlorpi_divide_up(T, TOKENS_PER_ITEM), project_tokens_item, &j);
+}
+
+vlorp_status vlorp_optimizer_accumulate_factors(vlorp_optimizer *o, int id, const float *dy, int64_t ldy,
+                                                const float *x, int64_t ldx, int64_t T, vlorp_err *err)
+{
+    vlorpi_slot *slot;
+    VLORP_TRY(begin(o, id, false, T, &slot, err));
+    ldy = ldy != 0 ? ldy : slot->n;
+    ldx = ldx != 0 ? ldx : slot->m;
+    if (ldy < slot->n || ldx < slot->m) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: ldy %lld or ldx %lld is too small", slot->name,
+                   (long long)slot->n, (long long)slot->m, (long long)ldy, (long long)ldx);
+    }
+    /* S or G = left^T right, with one of the two replaced by its projection. */
+    const float *factor[2] = {dy, x};
+    int64_t ld[2] = {ldy, ldx};
+    int64_t width[2] = {slot->n, slot->m};
+    if (vlorpi_slot_projects(slot) && !slot->proj.exact) {
+        int side = vlorpi_slot_is_right(slot) ? 1 : 0;
+        project_tokens(o, slot, factor[side], ld[side], T);
+        factor[side] = o->scratch.factors;
+        ld[side] = slot->proj.M;
+        width[side] = slot->proj.M;
+    }
+    int first = slot->transposed ? 1 : 0;
+    int second = 1 - first;
+    vlorpi_gemm(&o->gemm, slot->grad, width[second], true,
+                vlorpi_gemm_transposed(factor[first], VLORP_F32, ld[first]),
+                vlorpi_gemm_rows(factor[second], VLORP_F32, ld[second]), width[first], width[second], T);
+    return VLORP_OK;
+}
+
+/* Tokens in order within an item's columns: repeated ids make no race and always the same sum. */
+static void scatter_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    int64_t j0 = item * COLUMNS_PER_ITEM;
+    int64_t n = vlorpi_min(COLUMNS_PER_ITEM, j->width - j0);
+    for (int64_t t = 0; t < j->n_rows; t++) {
+        j->o->kernels->axpy(j->out + j->ids[t] * j->ld_out + j0, 1.0f, j->in + t * j->ld_in + j0, n);
+    }
+}
+
+static void scatter_left_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    int64_t j0 = item * COLUMNS_PER_ITEM;
+    for (int64_t t = 0; t < j->n_rows; t++) {
+        add_left_row(j, j->ids[t], j->in + t * j->ld_in, j0, vlorpi_min(COLUMNS_PER_ITEM, j->slot->m - j0));
+    }
+}
+
+vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *o, int id, const int32_t *ids, const float *dy,
+                                             int64_t ldy, int64_t T, vlorp_err *err)
+{
+    vlorpi_slot *slot;
+    VLORP_TRY(begin(o, id, false, T, &slot, err));
+    if (slot->transposed) {
+        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: an embedding is not stored transposed", slot->name);
+    }
+    job j = {.o = o,
+             .slot = slot,
+             .in = dy,
+             .ld_in = ldy != 0 ? ldy : slot->m,
+             .n_rows = T,
+             .out = slot->grad,
+             .ld_out = slot->m,
+             .width = slot->m,
+             .ids = ids};
+    if (j.ld_in < slot->m) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: ldy %lld is below the row's %lld elements", slot->name, (long long)ldy,
+                   (long long)slot->m);
+    }
+    for (int64_t t = 0; t < T; t++) {
+        if (ids[t] < 0 || ids[t] >= slot->n) {
+            VLORP_FAIL(err, VLORP_E_ARG, "%s: id %d of token %lld is outside [0, %lld)", slot->name, (int)ids[t],
+                       (long long)t, (long long)slot->n);
+        }
+    }
+    vlorp_task *task = scatter_item;
+    if (vlorpi_slot_projects(slot) && !slot->proj.exact) {
+        if (vlorpi_slot_is_right(slot)) {
+            project_tokens(o, slot, dy, j.ld_in, T);
+            j.in = o->scratch.factors;
+            j.ld_in = j.ld_out = j.width = slot->proj.M;
+        } else {
+            vlorpi_prepare_projection(o, slot);
+            task = scatter_left_item;
+        }
+    }
+    vlorpi_for_each(&o->config.exec, vlorpi_divide_up(j.width, COLUMNS_PER_ITEM), task, &j);
+    return VLORP_OK;
+}
+
+vlorp_status vlorp_optimizer_accumulate_vector(vlorp_optimizer *o, int id, const float *g, vlorp_err *err)
+{
+    vlorpi_slot *slot;
+    VLORP_TRY(begin(o, id, true, 0, &slot, err));
+    o->kernels->axpy(slot->grad, 1.0f, g, slot->m);
+    return VLORP_OK;
+}

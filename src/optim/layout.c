@@ -1,0 +1,271 @@
+/* The sizes of everything a handle holds.  One walk serves both uses: over cursors without memory
+ * it is the plan, over real blocks it hands out the pointers. */
+#include <string.h>
+
+#include "base/status.h"
+#include "base/threads.h"
+#include "optim/handle.h"
+
+enum { ALIGNMENT = 64 };
+
+/* One block being cut; base NULL: counting. */
+typedef struct cursor {
+    unsigned char *base;
+    size_t used; /* SIZE_MAX after an overflow */
+} cursor;
+
+/* n_items * item_bytes from the block, 64-byte aligned. */
+static void *take(cursor *c, int64_t n_items, size_t item_bytes)
+{
+    if (n_items == 0 || c->used == SIZE_MAX) {
+        return NULL;
+    }
+    if (n_items < 0 || (size_t)n_items > (SIZE_MAX / 2 - c->used - ALIGNMENT) / item_bytes) {
+        c->used = SIZE_MAX;
+        return NULL;
+    }
+    size_t at = c->used;
+    c->used += ((size_t)n_items * item_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return c->base != NULL ? c->base + at : NULL;
+}
+
+static float *take_f32(cursor *c, int64_t n)
+{
+    return take(c, n, sizeof(float));
+}
+
+int64_t vlorpi_slot_chunk(const vlorpi_slot *slot)
+{
+    enum { MOST_CHUNKS = 16, LEAST = 64, STEP = 16, MOST_FLOATS = 1 << 20 };
+    int64_t u = slot->proj.u_dim;
+    int64_t parts = vlorpi_max(1, vlorpi_min(MOST_CHUNKS, MOST_FLOATS / slot->proj.r / slot->proj.M));
+    int64_t chunk = vlorpi_max(LEAST, vlorpi_divide_up(u, parts));
+    return vlorpi_divide_up(chunk, STEP) * STEP;
+}
+
+int64_t vlorpi_slot_n_chunks(const vlorpi_slot *slot)
+{
+    return vlorpi_divide_up(slot->proj.u_dim, vlorpi_slot_chunk(slot));
+}
+
+/* a * b, or -1 (which take refuses) when it does not fit. */
+static int64_t product(int64_t a, int64_t b)
+{
+    return b != 0 && a > INT64_MAX / b ? -1 : a * b;
+}
+
+static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
+{
+    int64_t n_grad = vlorpi_slot_gradient_elements(slot);
+    float *grad = take_f32(&c[VLORP_MEMORY_GRADIENTS], n_grad);
+    cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
+    float *moment = take_f32(state, n_grad);
+    bool projects = vlorpi_slot_projects(slot);
+    float *moment2 = projects ? NULL : take_f32(state, n_grad);
+    float *row_sums = projects ? take_f32(state, slot->n) : NULL;
+    float *col_sums = projects ? take_f32(state, slot->m) : NULL;
+    if (real) {
+        slot->grad = grad;
+        slot->moment = moment;
+        slot->moment2 = moment2;
+        slot->row_sums = row_sums;
+        slot->col_sums = col_sums;
+    }
+}
+
+/* The largest of each scratch buffer over all parameters. */
+typedef struct needs {
+    int64_t p, pt, kw, rr, q, factors, u, s, m, partial;
+    bool transport;
+} needs;
+
+static needs find_needs(const vlorp_optimizer *o)
+{
+    needs most = {.transport = o->config.momentum == VLORP_MOMENTUM_TRANSPORT};
+    for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        if (!vlorpi_slot_projects(slot)) {
+            int64_t parts = vlorpi_divide_up(slot->n * slot->m, VLORPI_SQUARES_PER_PART);
+            most.partial = vlorpi_max(most.partial, parts);
+            continue;
+        }
+        const vlorp_projection_used *proj = &slot->proj;
+        int64_t rM = product(proj->r, proj->M);
+        most.p = vlorpi_max(most.p, proj->d * proj->r);
+        if (vlorpi_slot_is_right(slot)) {
+            most.pt = vlorpi_max(most.pt, vlorpi_padded(proj->d) * proj->r);
+        }
+        most.kw = vlorpi_max(most.kw, rM);
+        most.rr = vlorpi_max(most.rr, product(proj->r, proj->r));
+        most.q = vlorpi_max(most.q, product(rM, vlorpi_slot_n_chunks(slot)));
+        if (!proj->exact) {
+            most.factors = vlorpi_max(most.factors, product(o->config.max_tokens, proj->M));
+        }
+        most.u = vlorpi_max(most.u, proj->u_dim);
+        most.s = vlorpi_max(most.s, proj->s_dim);
+        most.m = vlorpi_max(most.m, slot->m);
+    }
+    return most;
+}
+
+static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
+{
+    needs most = find_needs(o);
+    vlorpi_scratch s = {.p_slot = -1, .row_stride = vlorpi_padded(most.m) + VLORPI_OPTIM_PAD};
+    s.p = take_f32(c, most.p);
+    s.pt = take_f32(c, most.pt);
+    s.kw = take_f32(c, most.kw);
+    if (most.transport) {
+        s.p_old = take_f32(c, most.p);
+        s.bridge = take_f32(c, most.rr);
+    }
+    s.k = take(c, most.rr, sizeof(double));
+    s.gram = take(c, most.rr, sizeof(double));
+    s.q = take_f32(c, most.q);
+    s.factors = take_f32(c, most.factors);
+    s.u_sums = take_f32(c, most.u);
+    s.s_sums = take_f32(c, most.s);
+    s.root = take_f32(c, most.m);
+    if (most.m > 0) {
+        s.rows = take_f32(c, product(o->n_threads, s.row_stride));
+    }
+    s.partial = take(c, most.partial, sizeof(double));
+    if (!o->gemm_is_borrowed) {
+        s.gemm = take(c, (int64_t)vlorpi_gemm_scratch_bytes(o->n_threads), 1);
+    }
+    return s;
+}
+
+/* One walk over everything that commit allocates.  real: sets the slots' pointers. */
+static vlorpi_scratch walk(const vlorp_optimizer *o, cursor *c, bool real)
+{
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        slot_layout(slot, c, real);
+    }
+    (void)take(&c[VLORP_MEMORY_OTHER], o->n_slots, sizeof(vlorpi_slot *));
+    return scratch_layout(o, &c[VLORP_MEMORY_WORKSPACE]);
+}
+
+static vlorp_status count(const vlorp_optimizer *o, size_t bytes[VLORP_MEMORY_N_CLASSES], vlorp_err *err)
+{
+    cursor c[VLORP_MEMORY_N_CLASSES] = {{0}};
+    (void)walk(o, c, false);
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        if (c[i].used == SIZE_MAX) {
+            VLORP_FAIL(err, VLORP_E_LIMIT, "the optimizer's buffers do not fit an address space");
+        }
+        bytes[i] = c[i].used;
+    }
+    return VLORP_OK;
+}
+
+vlorp_status vlorp_optimizer_memory_use(const vlorp_optimizer *o, vlorp_optimizer_memory *use, vlorp_err *err)
+{
+    vlorp_optimizer_memory sum = {{0}, {0}};
+    VLORP_TRY(count(o, sum.bytes, err));
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        sum.n_blocks[i] = sum.bytes[i] > 0;
+    }
+    sum.bytes[VLORP_MEMORY_OTHER] += (sizeof *o + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    sum.n_blocks[VLORP_MEMORY_OTHER] += 1 + o->n_slots;
+    for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        sum.bytes[VLORP_MEMORY_OTHER] += slot->n_bytes;
+    }
+    *use = sum;
+    return VLORP_OK;
+}
+
+static void free_blocks(vlorp_optimizer *o)
+{
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        if (o->blocks[i] != NULL) {
+            o->allocator.free(o->allocator.ctx, o->blocks[i]);
+            o->blocks[i] = NULL;
+        }
+    }
+}
+
+/* Clears a block in parallel parts, which also spreads the first touch of its pages. */
+enum { CLEAR_BYTES = 1 << 20 };
+
+typedef struct clearing {
+    unsigned char *memory;
+    size_t n_bytes;
+} clearing;
+
+static void clear_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const clearing *c = arg;
+    size_t begin = (size_t)item * CLEAR_BYTES;
+    size_t length = c->n_bytes - begin < CLEAR_BYTES ? c->n_bytes - begin : CLEAR_BYTES;
+    memset(c->memory + begin, 0, length);
+}
+
+static void clear(const vlorp_optimizer *o, void *memory, size_t n_bytes)
+{
+    if (memory != NULL) {
+        clearing c = {memory, n_bytes};
+        vlorpi_for_each(&o->config.exec, (int64_t)((n_bytes + CLEAR_BYTES - 1) / CLEAR_BYTES), clear_item, &c);
+    }
+}
+
+vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
+{
+    if (o->committed) {
+        VLORP_FAIL(err, VLORP_E_STATE, "the optimizer is committed already");
+    }
+    size_t bytes[VLORP_MEMORY_N_CLASSES];
+    VLORP_TRY(count(o, bytes, err));
+    cursor c[VLORP_MEMORY_N_CLASSES] = {{0}};
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        if (bytes[i] == 0) {
+            continue;
+        }
+        o->blocks[i] = o->allocator.alloc(o->allocator.ctx, (vlorp_memory_class)i, bytes[i]);
+        if (o->blocks[i] == NULL) {
+            free_blocks(o);
+            VLORP_FAIL(err, VLORP_E_NOMEM, "out of memory: the optimizer needs %zu bytes more", bytes[i]);
+        }
+        c[i].base = o->blocks[i];
+    }
+    o->scratch = walk(o, c, true);
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        clear(o, o->blocks[i], bytes[i]);
+    }
+    o->gradient_bytes = bytes[VLORP_MEMORY_GRADIENTS];
+    o->slots = o->blocks[VLORP_MEMORY_OTHER];
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        o->slots[slot->id] = slot;
+    }
+    if (!o->gemm_is_borrowed) {
+        o->gemm.scratch = o->scratch.gemm;
+    }
+    o->committed = true;
+    return VLORP_OK;
+}
+
+vlorp_status vlorp_optimizer_discard(vlorp_optimizer *o, vlorp_err *err)
+{
+    if (!o->committed) {
+        VLORP_FAIL(err, VLORP_E_STATE, "the optimizer is not committed yet");
+    }
+    clear(o, o->blocks[VLORP_MEMORY_GRADIENTS], o->gradient_bytes);
+    o->reduced = false;
+    o->bad_slot = -1;
+    return VLORP_OK;
+}
+
+void vlorp_optimizer_free(vlorp_optimizer *o)
+{
+    if (o == NULL) {
+        return;
+    }
+    free_blocks(o);
+    vlorp_allocator allocator = o->allocator;
+    for (vlorpi_slot *slot = o->first; slot != NULL;) {
+        vlorpi_slot *next = slot->next;
+        allocator.free(allocator.ctx, slot);
+        slot = next;
+    }
+    allocator.free(allocator.ctx, o);
+}

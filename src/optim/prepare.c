@@ -1,0 +1,166 @@
+/* The projection in force and the small matrices that follow from it. */
+#include <string.h>
+
+#include "base/threads.h"
+#include "optim/handle.h"
+
+/* Entries of P made by one item: a multiple of every generator's block. */
+enum { FILL_ENTRIES = 4096 };
+
+typedef struct filling {
+    float *p;
+    int64_t n;
+    vlorp_rng rng;
+    vlorp_distribution distribution;
+} filling;
+
+static void fill_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const filling *f = arg;
+    int64_t begin = item * FILL_ENTRIES;
+    int64_t n = vlorpi_min(FILL_ENTRIES, f->n - begin);
+    if (f->distribution == VLORP_RADEMACHER) {
+        vlorp_rng_signs(f->p + begin, &f->rng, (uint64_t)begin, n);
+    } else {
+        vlorp_rng_normals(f->p + begin, &f->rng, (uint64_t)begin, n);
+    }
+}
+
+/* The same numbers as vlorp_projection_fill, on all threads. */
+static void fill(const vlorp_optimizer *o, const vlorpi_slot *slot, float *p, int64_t refresh)
+{
+    if (slot->proj.exact) {
+        p[0] = 1.0f;
+        return;
+    }
+    filling f = {p, slot->proj.d * slot->proj.r,
+                 vlorp_rng_make(o->config.seed, slot->name_hash, VLORP_STREAM_PROJECTION, (uint64_t)refresh),
+                 slot->distribution};
+    vlorpi_for_each(&o->config.exec, vlorpi_divide_up(f.n, FILL_ENTRIES), fill_item, &f);
+}
+
+void vlorpi_prepare_projection(vlorp_optimizer *o, const vlorpi_slot *slot)
+{
+    vlorpi_scratch *s = &o->scratch;
+    int64_t refresh = o->steps_taken / o->config.update_gap;
+    if (s->p_slot == slot->id && s->p_refresh == refresh) {
+        return;
+    }
+    fill(o, slot, s->p, refresh);
+    s->p_slot = slot->id;
+    s->p_refresh = refresh;
+    if (!vlorpi_slot_is_right(slot)) {
+        return;
+    }
+    int64_t d = slot->proj.d;
+    int64_t r = slot->proj.r;
+    int64_t ldp = vlorpi_padded(d);
+    for (int64_t q = 0; q < r; q++) {
+        for (int64_t j = 0; j < ldp; j++) {
+            s->pt[q * ldp + j] = j < d ? s->p[j * r + q] : 0.0f;
+        }
+    }
+}
+
+typedef struct gram_rows {
+    double *k;
+    const float *p;
+    int64_t d, r;
+} gram_rows;
+
+/* Row q of K, from its diagonal on. */
+static void gram_item(void *arg, int64_t q, int thread)
+{
+    (void)thread;
+    const gram_rows *g = arg;
+    double *row = g->k + q * g->r;
+    memset(row, 0, (size_t)g->r * sizeof *row);
+    for (int64_t j = 0; j < g->d; j++) {
+        const float *p_j = g->p + j * g->r;
+        double p_q = (double)p_j[q];
+        for (int64_t e = q; e < g->r; e++) {
+            row[e] += p_q * (double)p_j[e];
+        }
+    }
+}
+
+void vlorpi_prepare_gram(vlorp_optimizer *o, const vlorpi_slot *slot)
+{
+    vlorpi_scratch *s = &o->scratch;
+    int64_t r = slot->proj.r;
+    int64_t M = slot->proj.M;
+    gram_rows g = {s->k, s->p, slot->proj.d, r};
+    vlorpi_for_each(&o->config.exec, r, gram_item, &g);
+    for (int64_t q = 0; q < r; q++) {
+        for (int64_t e = 0; e < q; e++) {
+            s->k[q * r + e] = s->k[e * r + q];
+        }
+    }
+    for (int64_t lag = 0; lag < r; lag++) {
+        for (int64_t q = 0; q < r; q++) {
+            double weight = q + lag < r ? (lag == 0 ? 1.0 : 2.0) * s->k[q * r + q + lag] : 0.0;
+            for (int64_t k = 0; k < slot->proj.c; k++) {
+                s->kw[lag * M + k * r + q] = (float)weight;
+            }
+        }
+    }
+}
+
+void vlorpi_prepare_bridge(vlorp_optimizer *o, const vlorpi_slot *slot)
+{
+    vlorpi_scratch *s = &o->scratch;
+    int64_t d = slot->proj.d;
+    int64_t r = slot->proj.r;
+    fill(o, slot, s->p_old, o->steps_taken / o->config.update_gap - 1);
+    vlorpi_gemm(&o->gemm, s->bridge, r, false, vlorpi_gemm_transposed(s->p_old, VLORP_F32, r),
+                vlorpi_gemm_rows(s->p, VLORP_F32, r), r, r, d);
+    for (int64_t e = 0; e < r * r; e++) {
+        s->bridge[e] /= (float)r;
+    }
+}
+
+/* One chunk of u_dim: rows of a right S, columns of a left one. */
+typedef struct sums_job {
+    vlorp_optimizer *o;
+    const vlorpi_slot *slot;
+    bool want_u_sums;
+    vlorpi_chunk_task *after_chunk;
+    void *arg;
+} sums_job;
+
+static void sums_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const sums_job *job = arg;
+    const vlorpi_slot *slot = job->slot;
+    const vlorpi_scratch *s = &job->o->scratch;
+    vlorpi_slices slices = vlorpi_slot_slices(slot);
+    int64_t chunk = vlorpi_slot_chunk(slot);
+    int64_t begin = item * chunk;
+    int64_t n = vlorpi_min(chunk, slot->proj.u_dim - begin);
+    int64_t rM = slot->proj.r * slot->proj.M;
+    float *q = s->q + item * rM;
+    float *u_sums = job->want_u_sums ? s->u_sums + begin : NULL;
+    memset(q, 0, (size_t)rM * sizeof *q);
+    if (vlorpi_slot_is_right(slot)) {
+        job->o->kernels->sums_right(u_sums, q, slot->grad + begin * slot->proj.M, s->kw, slices, n);
+    } else {
+        job->o->kernels->sums_left(u_sums, q, slot->grad + begin, slot->m, s->kw, slices, n);
+    }
+    if (job->after_chunk != NULL) {
+        job->after_chunk(job->arg, begin, begin + n);
+    }
+}
+
+void vlorpi_projected_sums(vlorp_optimizer *o, const vlorpi_slot *slot, bool want_u_sums,
+                           vlorpi_chunk_task *after_chunk, void *arg)
+{
+    sums_job job = {o, slot, want_u_sums, after_chunk, arg};
+    int64_t n_chunks = vlorpi_slot_n_chunks(slot);
+    int64_t rM = slot->proj.r * slot->proj.M;
+    vlorpi_for_each(&o->config.exec, n_chunks, sums_item, &job);
+    for (int64_t i = 1; i < n_chunks; i++) {
+        o->kernels->axpy(o->scratch.q, 1.0f, o->scratch.q + i * rM, rM);
+    }
+}

@@ -1,0 +1,60 @@
+/* One optimizer step: norm, clipping, then each parameter's rule. */
+#include <math.h>
+
+#include "base/status.h"
+#include "optim/handle.h"
+
+const vlorp_rng *vlorpi_rounding_rng(const vlorp_optimizer *o, const vlorpi_slot *slot, int64_t step, vlorp_rng *rng)
+{
+    if (o->config.rounding == VLORP_ROUND_NEAREST) {
+        return NULL;
+    }
+    *rng = vlorp_rng_make(o->config.seed, slot->name_hash, VLORP_STREAM_ROUNDING, (uint64_t)step);
+    return rng;
+}
+
+static vlorp_status check(const vlorp_optimizer *o, const vlorp_step *step, vlorp_err *err)
+{
+    if (!(step->lr >= 0) || !isfinite(step->lr)) {
+        VLORP_FAIL(err, VLORP_E_ARG, "lr %g: it must be finite and not negative", step->lr);
+    }
+    if (!(step->max_grad_norm >= 0)) {
+        VLORP_FAIL(err, VLORP_E_ARG, "max_grad_norm %g: it must not be negative", step->max_grad_norm);
+    }
+    for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        if (slot->weight == NULL) {
+            VLORP_FAIL(err, VLORP_E_STATE, "%s: its weight was never set", slot->name);
+        }
+    }
+    return VLORP_OK;
+}
+
+vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vlorp_step_result *result,
+                                  vlorp_err *err)
+{
+    vlorp_step_result r = {.clip = 1};
+    VLORP_TRY(check(o, step, err));
+    VLORP_TRY(vlorp_optimizer_norm(o, step->grad_scale, &r.grad_norm, err));
+    if (step->grad_scale > 0) {
+        if (step->max_grad_norm > 0) {
+            r.clip = fmin(1, step->max_grad_norm / (r.grad_norm + 1e-6));
+        }
+        vlorpi_step s = {.lr = step->lr, .gradient_scale = step->grad_scale * r.clip, .t = o->steps_taken + 1};
+        for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+            if (vlorpi_slot_projects(slot)) {
+                vlorpi_projfactor_step(o, slot, &s);
+            } else {
+                vlorpi_adamw_step(o, slot, &s);
+            }
+        }
+        o->steps_taken++;
+        o->reduced = false;
+        r.counted = true;
+    } else {
+        VLORP_TRY(vlorp_optimizer_discard(o, err));
+    }
+    if (result != NULL) {
+        *result = r;
+    }
+    return VLORP_OK;
+}

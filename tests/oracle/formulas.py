@@ -1,0 +1,185 @@
+"""The specification's formulas in numpy, written apart from the C sources.
+
+Projections are made from rng.h's definition in binary32; everything else is float64.  Ghat is
+formed as a whole matrix: no closed form, no streaming.
+"""
+import math
+
+import numpy as np
+
+MASK = (1 << 64) - 1
+GOLDEN = 0x9E3779B97F4A7C15
+f32 = np.float32
+
+
+def fnv1a(name):
+    h = 0xCBF29CE484222325
+    for byte in name.encode():
+        h = ((h ^ byte) * 0x100000001B3) & MASK
+    return h
+
+
+def mix(z):
+    z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ z >> 27) * 0x94D049BB133111EB) & MASK
+    return z ^ z >> 31
+
+
+def philox(seed, name, stream, number, blocks):
+    """Words [len(blocks), 4] of Philox4x32-10."""
+    key = mix(seed ^ mix((fnv1a(name) + stream * GOLDEN) & MASK))
+    k = [key & 0xFFFFFFFF, key >> 32]
+    blocks = np.asarray(blocks, np.uint64)
+    low = np.uint64(0xFFFFFFFF)
+    x = [blocks & low, blocks >> np.uint64(32), np.full_like(blocks, number & 0xFFFFFFFF),
+         np.full_like(blocks, stream)]
+    for _ in range(10):
+        a = x[0] * np.uint64(0xD2511F53)
+        b = x[2] * np.uint64(0xCD9E8D57)
+        x = [(b >> np.uint64(32)) ^ x[1] ^ np.uint64(k[0]), b & low,
+             (a >> np.uint64(32)) ^ x[3] ^ np.uint64(k[1]), a & low]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return np.stack(x, 1).astype(np.uint32)
+
+
+def box_muller(x, y):
+    """Two normals for each pair of words, in binary32 throughout."""
+    one, two = f32(1), f32(2)
+    u = ((x >> 8) + np.uint32(1)).astype(f32) * f32(2.0**-24)
+    mantissa, exponent = np.frexp(u)  # mantissa in [1/2, 1)
+    small = mantissa < np.uint32(0x3F3504F3).view(f32)
+    mantissa = np.where(small, mantissa * two, mantissa)
+    exponent = np.where(small, exponent - 1, exponent).astype(f32)
+    f = mantissa - one
+    t = f / (two + f)
+    z = t * t
+    series = one + z * (f32(1 / 3) + z * (f32(1 / 5) + z * (f32(1 / 7) + z * f32(1 / 9))))
+    log = exponent * f32(math.log(2)) + (two * t) * series
+    radius = np.sqrt(f32(-2) * log)
+    a = (((y & np.uint32(0x3FFFFFFF)) >> 6).astype(f32) * f32(2.0**-24) - f32(0.5)) * f32(math.pi / 2)
+    w = a * a
+    c = one + w * (f32(-0.5) + w * (f32(1 / 24) + w * (f32(-1 / 720) + w * f32(1 / 40320))))
+    s = a * (one + w * (f32(-1 / 6) + w * (f32(1 / 120) + w * (f32(-1 / 5040) + w * f32(1 / 362880)))))
+    quadrant = y >> 30
+    first = np.choose(quadrant, [c, -s, -c, s])
+    second = np.choose(quadrant, [s, c, -s, -c])
+    return radius * first, radius * second
+
+
+def make_projection(seed, name, refresh, d, r, distribution):
+    n = d * r
+    if distribution == "rademacher":
+        words = philox(seed, name, 0, refresh, np.arange((n + 127) // 128)).reshape(-1)
+        bits = (words[:, None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
+        return (1.0 - 2.0 * bits.reshape(-1)[:n].astype(f32)).astype(f32).reshape(d, r)
+    words = philox(seed, name, 0, refresh, np.arange((n + 3) // 4)).reshape(-1, 2)
+    even, odd = box_muller(words[:, 0], words[:, 1])
+    return np.stack([even, odd], 1).reshape(-1)[:n].reshape(d, r)
+
+
+def rounding_draws(seed, name, step, n, m):
+    """The 16-bit draw of each element of an [n, m] matrix."""
+    row, col = np.meshgrid(np.arange(n, dtype=np.uint64), np.arange(m, dtype=np.uint64), indexing="ij")
+    block = row * np.uint64(1 << 32) + col // np.uint64(128) * np.uint64(16) + col % np.uint64(16)
+    half = (col % np.uint64(128) // np.uint64(16)).astype(np.int64)
+    words = philox(seed, name, 1, step, block.reshape(-1)).reshape(n, m, 4)
+    word = np.take_along_axis(words, (half // 2)[:, :, None], 2)[:, :, 0]
+    return np.where(half % 2 == 0, word & np.uint32(0xFFFF), word >> 16)
+
+
+def down(G, P, side, c):
+    d = P.shape[0]
+    if side == "right":
+        return np.einsum("ikj,jq->ikq", G.reshape(G.shape[0], c, d), P)
+    return np.einsum("aq,abj->qbj", P, G.reshape(d, c, G.shape[1]))
+
+
+def up(S, P, side, s):
+    if side == "right":
+        return s * np.einsum("ikq,jq->ikj", S, P).reshape(S.shape[0], -1)
+    return s * np.einsum("aq,qbj->abj", P, S).reshape(-1, S.shape[2])
+
+
+def squared_norm(S, P, side, distribution):
+    d, r = P.shape
+    Q = np.einsum("ikq,ikp->qp", S, S) if side == "right" else np.einsum("qbj,pbj->qp", S, S)
+    if distribution == "rademacher":
+        return np.trace(Q) / r
+    return d / r * np.trace(np.linalg.solve(P.T @ P, Q))
+
+
+class ProjFactor:
+    """DESIGN section 4, one matrix."""
+
+    def __init__(self, W, name, side, c, r, seed, gap, momentum, distribution, decay=0.0, exact=False,
+                 betas=(0.9, 0.999), eps=1e-6, alpha=1.0):
+        self.__dict__.update(locals())
+        self.W = W.astype(np.float64)
+        self.n, self.m = W.shape
+        self.t = 0
+        self.since = 0  # steps since the momentum's count began
+        self.d = (self.m if side == "right" else self.n) // c
+        shape = (self.n, c, r) if side == "right" else (r, c, self.m)
+        self.ms = np.zeros(shape)
+        self.vr, self.vc = np.zeros(self.n), np.zeros(self.m)
+        self.P = self.projection(0)
+
+    def projection(self, refresh):
+        if self.exact:
+            return np.ones((1, 1))
+        p = make_projection(self.seed, self.name, refresh, self.d, self.r, self.distribution)
+        return p.astype(np.float64)
+
+    def enter_step(self):
+        """Draws P where a refresh is due; call it before the step's gradients."""
+        if self.t > 0 and self.t % self.gap == 0 and not self.exact:
+            old, self.P = self.P, self.projection(self.t // self.gap)
+            if self.momentum == "reset":
+                self.ms[:] = 0
+                self.since = 0
+            elif self.momentum == "transport":
+                B = old.T @ self.P / self.r
+                self.ms = self.ms @ B if self.side == "right" else np.einsum("qp,qbj->pbj", B, self.ms)
+
+    def squared_norm(self, G):
+        return squared_norm(down(G, self.P, self.side, self.c), self.P, self.side, self.distribution)
+
+    def step(self, G, lr):
+        """G: the clipped mean gradient."""
+        b1, b2 = self.betas
+        s = self.alpha / self.r
+        S = down(G, self.P, self.side, self.c)
+        Ghat = up(S, self.P, self.side, s)
+        self.t += 1
+        self.since += 1
+        self.ms = b1 * self.ms + (1 - b1) * S
+        self.vr = b2 * self.vr + (1 - b2) * (Ghat**2).sum(1)
+        self.vc = b2 * self.vc + (1 - b2) * (Ghat**2).sum(0)
+        Mhat = up(self.ms, self.P, self.side, s)
+        eta = lr * math.sqrt(1 - b2**self.t) / (1 - b1**self.since)
+        total = max(self.vr.sum(), 1e-30)
+        self.W = self.W - eta * Mhat / (np.sqrt(np.outer(self.vr, self.vc) / total) + self.eps)
+        self.W = self.W - lr * self.decay * self.W
+
+
+class AdamW:
+    """torch.optim.AdamW's formula, one matrix."""
+
+    def __init__(self, W, decay=0.0, betas=(0.9, 0.999), eps=1e-6):
+        self.W, self.decay, self.betas, self.eps, self.t = W.astype(np.float64), decay, betas, eps, 0
+        self.m1, self.v = np.zeros(W.shape), np.zeros(W.shape)
+
+    def enter_step(self):
+        pass
+
+    def squared_norm(self, G):
+        return (G**2).sum()
+
+    def step(self, G, lr):
+        b1, b2 = self.betas
+        self.t += 1
+        self.W = self.W * (1 - lr * self.decay)
+        self.m1 = b1 * self.m1 + (1 - b1) * G
+        self.v = b2 * self.v + (1 - b2) * G**2
+        denominator = np.sqrt(self.v) / math.sqrt(1 - b2**self.t) + self.eps
+        self.W = self.W - lr / (1 - b1**self.t) * self.m1 / denominator
