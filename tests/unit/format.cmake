@@ -1,0 +1,5 @@
+vlorp_test(test_format_storage vlorp_format)
+vlorp_test(test_format_json vlorp_format)
+vlorp_test(test_format_gguf vlorp_format)
+vlorp_test(test_format_safetensors vlorp_format)
+vlorp_test(test_format_source vlorp_format)
