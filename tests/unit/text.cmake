@@ -1,0 +1,2 @@
+vlorp_test(test_tokenizer vlorp_text)
+vlorp_test(test_tokenizer_parts vlorp_text)
