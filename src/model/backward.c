@@ -1,0 +1,116 @@
+/* Backward through the layers, last first.  model->x holds the gradient of the residual stream and
+ * is added to in place; every linear layer's input gradient is computed before its sink is called. */
+#include <string.h>
+
+#include "base/status.h"
+#include "model/decoder.h"
+
+typedef struct backward_pass {
+    vlorpi_model *model;
+    const vlorpi_pass *pass;
+    const vlorpi_sink *sink;
+    int layer;
+} backward_pass;
+
+/* Hands (dy, x) of a weight slot to the sink, and the sum of dy where there is a bias. */
+static vlorp_status hand_over(const backward_pass *b, vlorpi_slot slot, const float *dy, const float *x,
+                              vlorp_err *err)
+{
+    const vlorpi_model *model = b->model;
+    const int *param = model->layers[b->layer].param;
+    const vlorpi_param *w = &model->params.items[param[slot]];
+    VLORP_TRY(b->sink->linear(b->sink->ctx, param[slot], dy, w->n, x, w->m, b->pass->n, err));
+    int bias = param[slot + 1];
+    if (bias < 0) {
+        return VLORP_OK;
+    }
+    vlorpi_gemm(&model->ops.gemm, model->vector_grad, w->n, false, vlorpi_gemm_rows(model->ones, VLORP_F32, b->pass->n),
+                vlorpi_gemm_rows(dy, VLORP_F32, w->n), 1, w->n, b->pass->n);
+    return b->sink->vector(b->sink->ctx, bias, model->vector_grad, err);
+}
+
+static void input_gradient(const backward_pass *b, float *dx, bool accumulate, vlorpi_slot slot, const float *dy)
+{
+    vlorpi_linear linear = vlorpi_model_linear(b->model, b->layer, slot);
+    vlorpi_ops_linear_bwd(&b->model->ops, dx, accumulate, dy, &linear, b->pass->n);
+}
+
+/* Recomputes a norm's output into h. */
+static void norm_again(const backward_pass *b, vlorpi_slot slot, const float *x)
+{
+    vlorpi_model *model = b->model;
+    const float *w = vlorpi_model_norm(model, model->layers[b->layer].param[slot]);
+    vlorpi_ops_norm(&model->ops, model->h, NULL, NULL, x, w, b->pass->n, model->config.D, model->config.norm_eps);
+}
+
+/* Adds the norm's input gradient to the stream's, and hands over its weight's. */
+static vlorp_status norm_backward(const backward_pass *b, vlorpi_slot slot, const float *dh, const float *x,
+                                  const float *rstd, vlorp_err *err)
+{
+    vlorpi_model *model = b->model;
+    int param = model->layers[b->layer].param[slot];
+    memset(model->vector_grad, 0, (size_t)model->config.D * sizeof(float));
+    vlorpi_ops_norm_bwd(&model->ops, model->x, model->vector_grad, dh, x, vlorpi_model_norm(model, param), rstd,
+                        b->pass->n, model->config.D);
+    return b->sink->vector(b->sink->ctx, param, model->vector_grad, err);
+}
+
+static vlorp_status mlp_backward(const backward_pass *b, vlorp_err *err)
+{
+    vlorpi_model *model = b->model;
+    const vlorpi_layer_acts *acts = &model->layers[b->layer].acts;
+    int64_t n_elements = b->pass->n * model->config.F;
+
+    vlorpi_ops_swiglu(&model->ops, model->act, acts->gate, acts->up, n_elements);
+    input_gradient(b, model->d_act, false, VLORPI_SLOT_DOWN, model->x);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_DOWN, model->x, model->act, err));
+
+    vlorpi_ops_swiglu_bwd(&model->ops, acts->gate, acts->up, model->d_act, n_elements);
+    norm_again(b, VLORPI_SLOT_MLP_NORM, acts->x_mid); /* h takes the place of act, dh that of d_act */
+    input_gradient(b, model->dh, false, VLORPI_SLOT_GATE, acts->gate);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_GATE, acts->gate, model->h, err));
+    input_gradient(b, model->dh, true, VLORPI_SLOT_UP, acts->up);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_UP, acts->up, model->h, err));
+    return norm_backward(b, VLORPI_SLOT_MLP_NORM, model->dh, acts->x_mid, acts->rstd2, err);
+}
+
+static vlorp_status attention_backward(const backward_pass *b, vlorp_err *err)
+{
+    vlorpi_model *model = b->model;
+    const vlorpi_model_config *c = &model->config;
+    const vlorpi_layer_acts *acts = &model->layers[b->layer].acts;
+
+    input_gradient(b, model->d_o, false, VLORPI_SLOT_O, model->x);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_O, model->x, acts->o, err));
+    vlorpi_ops_attention_bwd(&model->ops, model->dq, model->dk, model->dv, acts->q, acts->k, acts->v, acts->o,
+                             model->d_o, acts->lse, &b->pass->attention);
+    vlorpi_ops_rope_bwd(&model->ops, model->dq, &b->pass->rope, b->pass->n, c->H, c->E);
+    vlorpi_ops_rope_bwd(&model->ops, model->dk, &b->pass->rope, b->pass->n, c->G, c->E);
+
+    /* h takes the place of d_o; the MLP half has no more use for x_mid */
+    const float *x = vlorpi_model_layer_input(model, b->layer, b->pass->n);
+    float *dh = acts->x_mid;
+    norm_again(b, VLORPI_SLOT_ATTN_NORM, x);
+    input_gradient(b, dh, false, VLORPI_SLOT_Q, model->dq);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_Q, model->dq, model->h, err));
+    input_gradient(b, dh, true, VLORPI_SLOT_K, model->dk);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_K, model->dk, model->h, err));
+    input_gradient(b, dh, true, VLORPI_SLOT_V, model->dv);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_V, model->dv, model->h, err));
+    return norm_backward(b, VLORPI_SLOT_ATTN_NORM, dh, x, acts->rstd1, err);
+}
+
+vlorp_status vlorpi_model_backward(vlorpi_model *model, const vlorpi_pass *pass, const vlorpi_sink *sink,
+                                   vlorp_err *err)
+{
+    backward_pass b = {.model = model, .pass = pass, .sink = sink};
+    for (int l = (int)model->config.L - 1; l >= 0; l--) {
+        b.layer = l;
+        if (model->usage.activation_checkpointing) {
+            vlorpi_model_recompute(model, pass, l);
+        }
+        VLORP_TRY(mlp_backward(&b, err));
+        VLORP_TRY(attention_backward(&b, err));
+    }
+    return sink->rows(sink->ctx, model->embed, pass->ids, model->x, pass->n, err);
+}

@@ -1,0 +1,67 @@
+/* config.h - what config.json or GGUF metadata says of a decoder: sizes and traits.
+ *
+ * Layer 4.  An architecture is a row of the table in architectures.c, not a copy of the code.
+ */
+#ifndef VLORPI_MODEL_CONFIG_H
+#define VLORPI_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vlorp/dtype.h>
+
+#include "format/source.h"
+
+typedef enum vlorpi_norm_kind { VLORPI_NORM_RMS, VLORPI_NORM_LAYER } vlorpi_norm_kind;
+typedef enum vlorpi_position_kind {
+    VLORPI_POSITION_ROPE, VLORPI_POSITION_LEARNED, VLORPI_POSITION_ALIBI
+} vlorpi_position_kind;
+typedef enum vlorpi_mlp_kind { VLORPI_MLP_SWIGLU, VLORPI_MLP_GELU, VLORPI_MLP_RELU } vlorpi_mlp_kind;
+
+/* One row of the table: what a family is made of. */
+typedef struct vlorpi_architecture {
+    const char *model_type; /* config.json's model_type */
+    const char *gguf_name;  /* general.architecture */
+    const char *hf_class;   /* config.json's architectures[0] */
+    vlorpi_norm_kind norm;
+    vlorpi_position_kind position;
+    vlorpi_mlp_kind mlp;
+    bool qkv_bias, out_bias, mlp_bias; /* what the family always has; config.json may add */
+    bool qk_norm;
+    bool gguf_permutes_qk; /* GGUF stores q and k rows in interleaved rotary order */
+} vlorpi_architecture;
+
+/* NULL when no row has that name. */
+const vlorpi_architecture *vlorpi_architecture_find(const char *model_type);
+const vlorpi_architecture *vlorpi_architecture_find_gguf(const char *gguf_name, size_t n_bytes);
+/* The model types of all rows, separated by ", ", for error texts. */
+void vlorpi_architecture_list(char *text, size_t n_bytes);
+
+typedef struct vlorpi_model_config {
+    const vlorpi_architecture *arch;
+    int64_t D;             /* hidden_size */
+    int64_t L;             /* num_hidden_layers */
+    int64_t H;             /* num_attention_heads */
+    int64_t G;             /* num_key_value_heads */
+    int64_t E;             /* head_dim */
+    int64_t F;             /* intermediate_size */
+    int64_t V;             /* vocab_size */
+    int64_t max_positions; /* max_position_embeddings */
+    float norm_eps;
+    double rope_theta;
+    bool tied;             /* tie_word_embeddings */
+    bool qkv_bias, out_bias, mlp_bias; /* the family's, or added by attention_bias and mlp_bias */
+    double init_std;       /* initializer_range */
+    vlorp_dtype dtype;     /* of the checkpoint: f32, f16, bf16; GGUF's quantised types count as bf16 */
+} vlorpi_model_config;
+
+/* Reads and checks every field (ranges, divisibility); errors name file and field.  A model type
+ * that has no row gives E_UNSUPPORTED with the list of those that have. */
+VLORP_CHECKED vlorp_status vlorpi_model_config_load(vlorpi_model_config *config, const vlorpi_source *source,
+                                                    vlorp_err *err);
+
+/* config.json that transformers loads, for a model that came as GGUF; dtype is what is stored.
+ * Owner: the caller, json_decref; NULL when out of memory. */
+json_t *vlorpi_model_config_to_json(const vlorpi_model_config *config, vlorp_dtype dtype, int32_t bos, int32_t eos);
+
+#endif

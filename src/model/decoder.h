@@ -1,0 +1,106 @@
+/* decoder.h - what the model's own files share: its buffers and the parts of a pass.
+ *
+ * Layer 4, private to src/model.  Letters as in kernel/model_kernels.h; T is usage.max_tokens.
+ *
+ * Life of the residual stream: forward leaves the last layer's output in x; the head turns x, block
+ * by block, into its own gradient; backward adds to it layer by layer, down to the embedding.
+ */
+#ifndef VLORPI_MODEL_DECODER_H
+#define VLORPI_MODEL_DECODER_H
+
+#include "model/model.h"
+#include "model/names.h"
+#include "model/ops.h"
+
+/* What one layer keeps from forward for backward.  Norm outputs and the MLP's product are recomputed.
+ * With checkpointing, and without backward, all layers share one set. */
+typedef struct vlorpi_layer_acts {
+    float *rstd1;   /* [T] of the attention norm */
+    float *q;       /* [T, H*E] rotated */
+    float *k, *v;   /* [T, G*E], k rotated */
+    float *o;       /* [T, H*E] attention's output */
+    float *lse;     /* [H, T] */
+    float *x_mid;   /* [T, D] the stream between the two halves */
+    float *rstd2;   /* [T] of the MLP norm */
+    float *gate;    /* [T, F]; backward turns gate and up into their gradients */
+    float *up;
+} vlorpi_layer_acts;
+
+typedef struct vlorpi_layer {
+    int param[VLORPI_SLOT_N_LAYER]; /* index in the parameter table, -1: the layer has none */
+    void *x_in;                     /* [T, D] the layer's input, in the weights' dtype */
+    vlorpi_layer_acts acts;
+    float *cache_k, *cache_v;       /* [cache_tokens, G*E] */
+} vlorpi_layer;
+
+struct vlorpi_model {
+    vlorpi_mem *mem;
+    const vlorpi_kernels *kernels;
+    vlorpi_model_config config;
+    vlorp_dtype dtype;
+    vlorpi_params params;
+    int embed, final_norm, head; /* parameter indices; head is embed when they are tied */
+    vlorpi_layer *layers;        /* [L] */
+    vlorpi_ops ops;
+
+    vlorpi_model_usage usage;
+    bool ready; /* laid out over real memory */
+    int64_t head_rows; /* target tokens per block of the head */
+    int64_t cache_used;
+
+    /* activations; buffers of one bracket are never alive at the same time and share memory */
+    float *x;                            /* [T, D] */
+    float *h, *act, *d_o, *x_in32;       /* {h [T, D], x_in32 [T, D] under bf16} {act [T, F]} {d_o [T, H*E]} */
+    float *d_act, *dh, *dq, *dk, *dv;    /* {d_act [T, F]} {dh [T, D]} {dq [T, H*E], dk, dv [T, G*E]} */
+    float *head_x, *head_h, *head_dh;    /* [head_rows, D] */
+    float *logits, *losses, *head_rstd;  /* [head_rows, V], [head_rows], [head_rows] */
+
+    /* workspace */
+    float *rope_cos, *rope_sin; /* [max positions, E/2] */
+    float *norm_w;              /* [D] a norm's weight as fp32 */
+    float *bias_w;              /* [widest output] a bias as fp32 */
+    float *vector_grad;         /* [widest output] the gradient of a norm or a bias */
+    float *ones;                /* [T] when there are biases */
+    int32_t *target_rows, *target_ids;
+    int32_t *step_positions;    /* [T] of generation */
+};
+
+/* One run through the layers. */
+typedef struct vlorpi_pass {
+    const int32_t *ids; /* [n] */
+    int64_t n;
+    vlorpi_rope rope;
+    vlorpi_attention attention;
+    bool keep;   /* backward follows: keep what it needs, with layer inputs in the weights' dtype */
+    bool cached; /* keys and values go to the cache, after attention.n_past older ones */
+} vlorpi_pass;
+
+/* Index of the parameter of a slot, or -1; layer is ignored outside the layers. */
+int vlorpi_model_param_at(const vlorpi_model *model, vlorpi_slot slot, int layer);
+
+/* The linear layer of a weight slot; its bias is valid until the next such call. */
+vlorpi_linear vlorpi_model_linear(const vlorpi_model *model, int layer, vlorpi_slot slot);
+vlorpi_linear vlorpi_model_head(const vlorpi_model *model);
+/* A norm's weight as fp32, valid until the next such call. */
+const float *vlorpi_model_norm(const vlorpi_model *model, int param);
+bool vlorpi_model_has_biases(const vlorpi_model_config *config);
+
+/* Embedding and all layers: x = the stream after the last layer. */
+void vlorpi_model_forward(vlorpi_model *model, const vlorpi_pass *pass);
+/* A checkpointed layer once more, from its kept input up to gate and up. */
+void vlorpi_model_recompute(vlorpi_model *model, const vlorpi_pass *pass, int layer);
+/* The layer's input as fp32, in place or in x_in32. */
+const float *vlorpi_model_layer_input(const vlorpi_model *model, int layer, int64_t n);
+
+/* The head over n_targets target rows (model->target_rows, target_ids), and with a sink its backward:
+ * x becomes its own gradient. */
+VLORP_CHECKED vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64_t n_targets,
+                                                  const vlorpi_sink *sink, double *loss_sum, vlorp_err *err);
+/* Final norm and head of the listed rows of x. */
+void vlorpi_model_head_logits(vlorpi_model *model, const int32_t *rows, int64_t n_rows, float *logits);
+
+/* From the gradient in x through all layers to the embedding. */
+VLORP_CHECKED vlorp_status vlorpi_model_backward(vlorpi_model *model, const vlorpi_pass *pass,
+                                                 const vlorpi_sink *sink, vlorp_err *err);
+
+#endif

@@ -1,0 +1,92 @@
+/* From token ids to the residual stream after the last layer. */
+#include <string.h>
+
+#include "model/decoder.h"
+
+const float *vlorpi_model_layer_input(const vlorpi_model *model, int layer, int64_t n)
+{
+    const void *kept = model->layers[layer].x_in;
+    if (model->dtype == VLORP_F32) {
+        return kept;
+    }
+    vlorpi_ops_recall(&model->ops, model->x_in32, kept, model->dtype, n * model->config.D);
+    return model->x_in32;
+}
+
+/* x += attention(norm(x)) */
+static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, float *x)
+{
+    const vlorpi_model_config *c = &model->config;
+    const vlorpi_ops *ops = &model->ops;
+    vlorpi_layer *layer = &model->layers[l];
+    vlorpi_layer_acts *acts = &layer->acts;
+    float *k = acts->k;
+    float *v = acts->v;
+    const float *all_k = k;
+    const float *all_v = v;
+    if (pass->cached) {
+        int64_t at = pass->attention.n_past * c->G * c->E;
+        k = layer->cache_k + at;
+        v = layer->cache_v + at;
+        all_k = layer->cache_k;
+        all_v = layer->cache_v;
+    }
+    const float *w = vlorpi_model_norm(model, layer->param[VLORPI_SLOT_ATTN_NORM]);
+    vlorpi_ops_norm(ops, model->h, acts->rstd1, NULL, x, w, pass->n, c->D, c->norm_eps);
+
+    vlorpi_linear linear = vlorpi_model_linear(model, l, VLORPI_SLOT_Q);
+    vlorpi_ops_linear(ops, acts->q, false, model->h, &linear, pass->n);
+    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_K);
+    vlorpi_ops_linear(ops, k, false, model->h, &linear, pass->n);
+    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_V);
+    vlorpi_ops_linear(ops, v, false, model->h, &linear, pass->n);
+
+    vlorpi_ops_rope(ops, acts->q, &pass->rope, pass->n, c->H, c->E);
+    vlorpi_ops_rope(ops, k, &pass->rope, pass->n, c->G, c->E);
+    vlorpi_ops_attention(ops, acts->o, acts->lse, acts->q, all_k, all_v, &pass->attention);
+
+    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_O);
+    vlorpi_ops_linear(ops, x, true, acts->o, &linear, pass->n);
+}
+
+/* gate and up of norm(x); x_mid receives x unless it is x or not kept */
+static void mlp_in(vlorpi_model *model, const vlorpi_pass *pass, int l, const float *x)
+{
+    const vlorpi_model_config *c = &model->config;
+    const vlorpi_ops *ops = &model->ops;
+    vlorpi_layer *layer = &model->layers[l];
+    vlorpi_layer_acts *acts = &layer->acts;
+    float *copy = pass->keep && acts->x_mid != x ? acts->x_mid : NULL;
+    const float *w = vlorpi_model_norm(model, layer->param[VLORPI_SLOT_MLP_NORM]);
+    vlorpi_ops_norm(ops, model->h, acts->rstd2, copy, x, w, pass->n, c->D, c->norm_eps);
+    vlorpi_linear linear = vlorpi_model_linear(model, l, VLORPI_SLOT_GATE);
+    vlorpi_ops_linear(ops, acts->gate, false, model->h, &linear, pass->n);
+    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_UP);
+    vlorpi_ops_linear(ops, acts->up, false, model->h, &linear, pass->n);
+}
+
+void vlorpi_model_forward(vlorpi_model *model, const vlorpi_pass *pass)
+{
+    const vlorpi_model_config *c = &model->config;
+    const vlorpi_ops *ops = &model->ops;
+    vlorpi_ops_embed(ops, model->x, model->params.items[model->embed].data, model->dtype, pass->ids, pass->n, c->D);
+    for (int l = 0; l < (int)c->L; l++) {
+        vlorpi_layer *layer = &model->layers[l];
+        if (pass->keep) {
+            vlorpi_ops_keep(ops, layer->x_in, model->dtype, model->x, pass->n * c->D);
+        }
+        attention_half(model, pass, l, model->x);
+        mlp_in(model, pass, l, model->x);
+        vlorpi_ops_swiglu(ops, model->act, layer->acts.gate, layer->acts.up, pass->n * c->F);
+        vlorpi_linear down = vlorpi_model_linear(model, l, VLORPI_SLOT_DOWN);
+        vlorpi_ops_linear(ops, model->x, true, model->act, &down, pass->n);
+    }
+}
+
+void vlorpi_model_recompute(vlorpi_model *model, const vlorpi_pass *pass, int layer)
+{
+    float *x = model->layers[layer].acts.x_mid;
+    vlorpi_ops_recall(&model->ops, x, model->layers[layer].x_in, model->dtype, pass->n * model->config.D);
+    attention_half(model, pass, layer, x);
+    mlp_in(model, pass, layer, x);
+}

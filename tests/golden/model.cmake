@@ -1,0 +1,4 @@
+vlorp_test(test_model_golden vlorp_model)
+vlorp_test(test_model_step vlorp_model vlorp_text)
+vlorp_test(test_model_batch vlorp_model)
+vlorp_test(test_model_config vlorp_model)

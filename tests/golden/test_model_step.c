@@ -1,0 +1,134 @@
+/* Generation with the key-value cache: greedy text of stories260K, and step against recomputation. */
+#include "model_fixture.h"
+
+#include "text/tokenizer.h"
+
+static const char *stories_path(int gguf)
+{
+    return shared_data(gguf != 0 ? "models/stories260K-gguf/stories260K.gguf" : "models/stories260K-hf");
+}
+
+static int32_t largest(const model_fixture *f, const float *logits)
+{
+    return (int32_t)vlorpi_kernels_select(NULL)->model->argmax(logits, vlorpi_model_config_of(f->model)->V);
+}
+
+/* Greedy continuation of n_prompt ids up to n in all. */
+static void continue_greedily(model_fixture *f, int32_t *ids, int64_t n_prompt, int64_t n)
+{
+    vlorp_err err = {0};
+    float logits[512];
+    vlorpi_model_cache_reset(f->model);
+    ASSERT_OK(vlorpi_model_step(f->model, ids, n_prompt, logits, &err));
+    for (int64_t t = n_prompt; t < n; t++) {
+        ids[t] = largest(f, logits);
+        if (t + 1 < n) {
+            ASSERT_OK(vlorpi_model_step(f->model, ids + t, 1, logits, &err));
+        }
+    }
+}
+
+static void test_greedy_text(void **state)
+{
+    (void)state;
+    char expected[1024];
+    FILE *file = fopen(shared_data("models/stories260K/expected_greedy_200.txt"), "rb");
+    assert_non_null(file);
+    size_t n_expected = fread(expected, 1, sizeof expected, file);
+    (void)fclose(file);
+    for (int gguf = 0; gguf < 2; gguf++) {
+        vlorpi_model_usage usage = {.max_tokens = 16, .max_segments = 1, .max_positions = 16, .cache_tokens = 256};
+        model_fixture *f = model_fixture_open(stories_path(gguf), NULL, VLORP_F32, &usage);
+        int32_t ids[201] = {1};
+        continue_greedily(f, ids, 1, 201);
+        vlorp_err err = {0};
+        vlorpi_tokenizer *tokenizer = NULL;
+        ASSERT_OK(vlorpi_tokenizer_open(&tokenizer, &f->mem, stories_path(gguf), &err));
+        char *text = NULL;
+        size_t n_bytes = 0;
+        ASSERT_OK(vlorpi_tokenizer_decode(tokenizer, &text, &n_bytes, ids, 201, true, &err));
+        assert_int_equal(n_bytes, n_expected);
+        assert_memory_equal(text, expected, n_expected);
+        vlorpi_mem_free(&f->mem, text);
+        vlorpi_tokenizer_free(tokenizer);
+        model_fixture_close(f);
+    }
+}
+
+static void test_greedy_ids(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    json_t *golden = NULL;
+    ASSERT_OK(vlorpi_json_load(&golden, shared_data("models/stories260K-hf/golden.json"), &err));
+    int64_t n_prompt = 0;
+    int64_t n = 0;
+    int32_t *prompt = fixture_ids(golden, "greedy_prompt_ids", &n_prompt);
+    int32_t *expected = fixture_ids(golden, "greedy_ids", &n);
+    int32_t *ids = calloc((size_t)n, sizeof *ids);
+    assert_non_null(ids);
+    memcpy(ids, prompt, (size_t)n_prompt * sizeof *ids);
+    vlorpi_model_usage usage = {.max_tokens = 3, .max_segments = 1, .max_positions = 3, .cache_tokens = n};
+    model_fixture *f = model_fixture_open(stories_path(0), "ref", VLORP_F32, &usage);
+    continue_greedily(f, ids, n_prompt, n);
+    assert_memory_equal(ids, expected, (size_t)n * sizeof *ids);
+    model_fixture_close(f);
+    free(ids);
+    free(prompt);
+    free(expected);
+    json_decref(golden);
+}
+
+/* Any way of cutting 20 tokens into steps gives the logits of one pass over all. */
+static void check_steps(const char *folder, vlorp_dtype dtype, double limit)
+{
+    enum { N = 20, MAX_V = 67 };
+    int32_t ids[N];
+    int32_t targets[N];
+    uint64_t random = 3;
+    for (int t = 0; t < N; t++) {
+        ids[t] = (int32_t)(test_random(&random) % 53);
+        targets[t] = -1;
+    }
+    vlorpi_model_usage usage = {.max_tokens = N, .max_segments = 1, .max_positions = N, .cache_tokens = N};
+    model_fixture *f = model_fixture_open(folder, NULL, dtype, &usage);
+    vlorp_err err = {0};
+    int64_t length = N;
+    vlorpi_token_batch batch = fixture_batch(ids, targets, &length, 1);
+    float expected[MAX_V];
+    float logits[MAX_V];
+    int32_t last = N - 1;
+    ASSERT_OK(vlorpi_model_logits(f->model, &batch, &last, 1, expected, &err));
+    static const int cuts[][4] = {{20}, {1, 19}, {13, 1, 6}, {5, 5, 5, 5}};
+    for (int i = 0; i < 4; i++) {
+        vlorpi_model_cache_reset(f->model);
+        int64_t at = 0;
+        for (int j = 0; j < 4 && cuts[i][j] > 0; j++) {
+            ASSERT_OK(vlorpi_model_step(f->model, ids + at, cuts[i][j], logits, &err));
+            at += cuts[i][j];
+        }
+        assert_int_equal(at, N);
+        ASSERT_BELOW(relative_error(logits, expected, vlorpi_model_config_of(f->model)->V), limit);
+    }
+    assert_int_equal(vlorpi_model_step(f->model, ids, 1, logits, &err), VLORP_E_LIMIT);
+    fixture_batch_free(&batch);
+    model_fixture_close(f);
+}
+
+static void test_steps(void **state)
+{
+    (void)state;
+    check_steps("tests/golden/data/tiny_untied", VLORP_F32, 1e-5);
+    check_steps("tests/golden/data/tiny_biased", VLORP_F32, 1e-5);
+    check_steps("tests/golden/data/tiny_biased", VLORP_BF16, 1e-2); /* sums in another order round elsewhere */
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_greedy_text),
+        cmocka_unit_test(test_greedy_ids),
+        cmocka_unit_test(test_steps),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,1 @@
+vlorp_test(test_model_grad vlorp_model)

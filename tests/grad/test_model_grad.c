@@ -1,0 +1,102 @@
+/* The model's backward against central differences of its own loss, parameter by parameter. */
+#include "model_fixture.h"
+
+enum { N_EXAMPLES = 3, N_TOKENS = 34 };
+
+/* A direction with a large share of the gradient, so that the difference of two fp32 losses has
+ * digits to spare, and a random share, so that a gradient of the wrong direction shows. */
+static void make_direction(float *direction, const float *gradient, int64_t n, uint64_t *random)
+{
+    double norm = 0;
+    double random_norm = 0;
+    for (int64_t i = 0; i < n; i++) {
+        direction[i] = test_uniform(random);
+        norm += (double)gradient[i] * (double)gradient[i];
+        random_norm += (double)direction[i] * (double)direction[i];
+    }
+    for (int64_t i = 0; i < n; i++) {
+        direction[i] = (float)(gradient[i] / sqrt(norm) + direction[i] / sqrt(random_norm));
+    }
+}
+
+static double loss_at(model_fixture *f, const vlorpi_token_batch *batch, float *w, const float *w0,
+                      const float *direction, double step, int64_t n)
+{
+    vlorp_err err = {0};
+    double loss = 0;
+    for (int64_t i = 0; i < n; i++) {
+        w[i] = (float)(w0[i] + step * direction[i]);
+    }
+    ASSERT_OK(vlorpi_model_loss(f->model, batch, NULL, &loss, &err));
+    return loss;
+}
+
+/* Fourth-order central difference along a direction against its inner product with the gradient. */
+static void check_parameter(model_fixture *f, const vlorpi_token_batch *batch, int index, uint64_t *random)
+{
+    const double h = 0.005; /* in units of the direction, whose length is about 1.4 */
+    vlorpi_param *p = &vlorpi_model_params(f->model)->items[index];
+    int64_t n = vlorpi_param_n_elements(p);
+    float *direction = malloc((size_t)n * sizeof *direction);
+    float *w0 = malloc((size_t)n * sizeof *w0);
+    assert_true(direction != NULL && w0 != NULL);
+    memcpy(w0, p->data, (size_t)n * sizeof *w0);
+    make_direction(direction, f->gradient[index], n, random);
+    double product = 0;
+    for (int64_t i = 0; i < n; i++) {
+        product += (double)direction[i] * (double)f->gradient[index][i];
+    }
+    double near = loss_at(f, batch, p->data, w0, direction, h, n) - loss_at(f, batch, p->data, w0, direction, -h, n);
+    double far =
+        loss_at(f, batch, p->data, w0, direction, 2 * h, n) - loss_at(f, batch, p->data, w0, direction, -2 * h, n);
+    double difference = (8 * near - far) / (12 * h);
+    memcpy(p->data, w0, (size_t)n * sizeof *w0);
+    if (!(fabs(difference - product) <= 2e-3 * fabs(difference))) {
+        fail_msg("%s: difference quotient %.9g, gradient %.9g", p->name, difference, product);
+    }
+    free(direction);
+    free(w0);
+}
+
+static void check_model(const char *path)
+{
+    static const int64_t lengths[N_EXAMPLES] = {13, 1, 20};
+    vlorpi_model_usage usage = {
+        .max_tokens = N_TOKENS, .max_segments = N_EXAMPLES, .max_positions = 20, .backward = true};
+    model_fixture *f = model_fixture_open(path, NULL, VLORP_F32, &usage);
+    uint64_t random = 17;
+    int32_t ids[N_TOKENS];
+    int32_t targets[N_TOKENS];
+    for (int t = 0; t < N_TOKENS; t++) {
+        ids[t] = (int32_t)(test_random(&random) % 53);
+        targets[t] = t % 5 == 0 ? -1 : (int32_t)(test_random(&random) % 53);
+    }
+    vlorpi_token_batch batch = fixture_batch(ids, targets, lengths, N_EXAMPLES);
+    vlorpi_sink sink = model_fixture_sink(f);
+    vlorp_err err = {0};
+    double loss = 0;
+    ASSERT_OK(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err));
+    for (int i = 0; i < vlorpi_model_params(f->model)->n; i++) {
+        check_parameter(f, &batch, i, &random);
+    }
+    fixture_batch_free(&batch);
+    model_fixture_close(f);
+}
+
+static void test_untied(void **state)
+{
+    (void)state;
+    check_model("tests/golden/data/tiny_untied");
+}
+
+static void test_biased(void **state)
+{
+    (void)state;
+    check_model("tests/golden/data/tiny_biased");
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_untied), cmocka_unit_test(test_biased)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
