@@ -1,0 +1,5 @@
+vlorp_test(test_data_records vlorp_data)
+vlorp_test(test_data_damaged vlorp_data)
+vlorp_test(test_data_order vlorp_data)
+vlorp_test(test_data_dataset vlorp_data)
+vlorp_test(test_data_batch vlorp_data)
