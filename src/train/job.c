@@ -1,0 +1,195 @@
+#include "train/job.h"
+
+#include <inttypes.h>
+
+#include "train/job_sizes.h"
+
+static vlorp_status open_tokenizer(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_gguf *gguf = vlorpi_source_gguf(job->source);
+    const char *path = vlorpi_source_path(job->source);
+    if (gguf != NULL) {
+        return vlorpi_tokenizer_from_gguf(&job->tokenizer, job->mem, gguf, path, err);
+    }
+    if (vlorpi_source_kind_of(job->source) == VLORPI_SOURCE_CONFIG) {
+        if (job->settings.dataset == NULL) {
+            return VLORP_OK;
+        }
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: a config.json alone has no tokenizer, so no data can be read with it", path);
+    }
+    return vlorpi_tokenizer_open(&job->tokenizer, job->mem, path, err);
+}
+
+static vlorp_status open_data(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    if (s->dataset == NULL) {
+        return VLORP_OK;
+    }
+    vlorpi_dataset_config config = {
+        .what = s->dataset,
+        .data_dir = s->data_dir,
+        .max_length = job->sizes.max_length,
+        .train_on_prompts = s->train_on_prompts,
+    };
+    VLORP_TRY(vlorpi_dataset_open(&job->data, &job->data_report, job->mem, job->tokenizer, &config, err));
+    if (s->eval_data != NULL) {
+        config.what = s->eval_data;
+        return vlorpi_dataset_open(&job->held, &job->held_report, job->mem, job->tokenizer, &config, err);
+    }
+    if (s->eval_every > 0) {
+        int64_t n = vlorpi_dataset_n_examples(job->data);
+        int64_t n_held = n / 50 < 1 ? 1 : n / 50 > 256 ? 256 : n / 50;
+        if (n_held >= n) {
+            VLORP_FAIL(err, VLORP_E_ARG, "%s: %" PRId64 " examples are too few to hold some out; give --eval_data",
+                       s->dataset, n);
+        }
+        return vlorpi_dataset_hold_out(job->data, &job->held, n_held, s->seed, err);
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vlorp_err *err)
+{
+    int id = 0;
+    if (param->n_dims == 1) {
+        vlorp_vector vector = vlorp_vector_default();
+        vector.name = param->name;
+        vector.n = param->n;
+        vector.dtype = param->dtype;
+        return vlorp_optimizer_add_vector(job->optimizer, &vector, &id, err);
+    }
+    vlorp_matrix matrix = vlorp_matrix_default();
+    matrix.name = param->name;
+    matrix.n = param->n;
+    matrix.m = param->m;
+    matrix.dtype = param->dtype;
+    matrix.weight_decay = (float)job->settings.weight_decay;
+    bool projected = job->settings.optimizer == VLORPI_OPTIMIZER_PROJFACTOR &&
+                     (job->settings.targets >> param->role & 1u) != 0;
+    matrix.rule = projected ? VLORP_RULE_PROJFACTOR : VLORP_RULE_ADAMW;
+    if (projected) {
+        matrix.projection = job->settings.projection;
+        if (matrix.projection.factor == 0 || matrix.projection.rank == 0) {
+            matrix.projection.budget = job->sizes.budget;
+        }
+    }
+    return vlorp_optimizer_add_matrix(job->optimizer, &matrix, &id, err);
+}
+
+static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    vlorp_optimizer_config config = vlorp_optimizer_config_default();
+    config.seed = s->seed;
+    config.beta1 = (float)s->beta1;
+    config.beta2 = (float)s->beta2;
+    if (s->eps >= 0) {
+        config.eps = (float)s->eps;
+        config.adamw_eps = (float)s->eps;
+    } else if (s->optimizer == VLORPI_OPTIMIZER_ADAMW) {
+        config.adamw_eps = 1e-8f; /* the baseline is PyTorch's */
+    }
+    config.scale = (float)s->scale;
+    config.update_gap = s->update_proj_gap;
+    config.momentum = s->momentum;
+    config.rounding = s->rounding;
+    config.max_tokens = job->sizes.micro_tokens;
+    config.exec = job->exec;
+    config.allocator = vlorpi_mem_allocator(job->mem);
+    config.cpu_level = job->kernels->name;
+    job->tables = vlorpi_mem_now(job->mem);
+    VLORP_TRY(vlorp_optimizer_create(&job->optimizer, &config, err));
+    const vlorpi_params *params = vlorpi_model_params(job->model);
+    for (int i = 0; i < params->n; i++) {
+        VLORP_TRY(add_parameter(job, &params->items[i], err));
+    }
+    return VLORP_OK;
+}
+
+/* Checkpointing left to us is switched on when the plan does not fit without it. */
+static vlorp_status make_plan(vlorpi_job *job, vlorp_err *err)
+{
+    vlorpi_tristate asked = job->settings.activation_checkpointing;
+    job->sizes.activation_checkpointing = asked == VLORPI_YES;
+    VLORP_TRY(vlorpi_plan_make(job, &job->plan, err));
+    if (asked == VLORPI_CHOOSE && job->plan.usage.total_bytes > vlorpi_job_memory_limit(job)) {
+        job->sizes.activation_checkpointing = true;
+        VLORP_TRY(vlorpi_plan_make(job, &job->plan, err));
+    }
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *settings, bool need_weights,
+                             vlorpi_mem *mem, const vlorpi_log *log, const vlorpi_kernels *kernels,
+                             const vlorp_exec *exec, vlorp_err *err)
+{
+    *job = (vlorpi_job){.settings = *settings, .mem = mem, .log = log, .kernels = kernels, .exec = *exec};
+    vlorpi_mem_set_phase(mem, "open");
+    VLORP_TRY(vlorpi_source_open(&job->source, mem, settings->model, need_weights && !settings->init_random, err));
+    VLORP_TRY(vlorpi_model_config_load(&job->model_config, job->source, err));
+    VLORP_TRY(open_tokenizer(job, err));
+    VLORP_TRY(vlorpi_job_size_examples(job, err));
+    VLORP_TRY(open_data(job, err));
+    VLORP_TRY(vlorpi_job_size_batches(job, err));
+    VLORP_TRY(vlorpi_model_create(&job->model, mem, kernels, exec, &job->model_config, job->sizes.dtype, err));
+    VLORP_TRY(make_optimizer(job, err));
+    return make_plan(job, err);
+}
+
+vlorp_status vlorpi_job_set_optimizer(vlorpi_job *job, vlorpi_optimizer_name name, vlorp_err *err)
+{
+    vlorp_optimizer_free(job->optimizer);
+    job->optimizer = NULL;
+    job->settings.optimizer = name;
+    VLORP_TRY(make_optimizer(job, err));
+    return make_plan(job, err);
+}
+
+static vlorp_status allocate_arenas(vlorpi_job *job, vlorp_err *err)
+{
+    for (int c = 0; c < VLORPI_MEM_N_CLASSES; c++) {
+        if (job->plan.arena_bytes[c] > 0) {
+            VLORP_TRY(vlorpi_arena_init(&job->arenas[c], job->mem, (vlorpi_mem_class)c, job->plan.arena_bytes[c], err));
+        }
+    }
+    vlorpi_plan_layout(job, job->arenas);
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_job_allocate(vlorpi_job *job, vlorp_err *err)
+{
+    vlorpi_mem_set_phase(job->mem, "load");
+    VLORP_TRY(allocate_arenas(job, err));
+    if (job->settings.init_random) {
+        VLORP_TRY(vlorpi_model_init_random(job->model, job->settings.seed, err));
+    } else {
+        VLORP_TRY(vlorpi_model_load(job->model, job->source, err));
+    }
+    const vlorpi_params *params = vlorpi_model_params(job->model);
+    for (int i = 0; i < params->n; i++) {
+        VLORP_TRY(vlorp_optimizer_set_weight(job->optimizer, i, params->items[i].data, err));
+    }
+    return vlorp_optimizer_commit(job->optimizer, err);
+}
+
+void vlorpi_job_end_training(vlorpi_job *job)
+{
+    vlorp_optimizer_free(job->optimizer);
+    job->optimizer = NULL;
+    vlorpi_arena_deinit(&job->arenas[VLORPI_MEM_ACTIVATIONS], job->mem);
+}
+
+void vlorpi_job_close(vlorpi_job *job)
+{
+    vlorp_optimizer_free(job->optimizer);
+    vlorpi_model_free(job->model);
+    vlorpi_dataset_free(job->held);
+    vlorpi_dataset_free(job->data);
+    vlorpi_tokenizer_free(job->tokenizer);
+    vlorpi_source_close(job->source);
+    for (int c = 0; c < VLORPI_MEM_N_CLASSES && job->mem != NULL; c++) {
+        vlorpi_arena_deinit(&job->arenas[c], job->mem);
+    }
+    *job = (vlorpi_job){0};
+}

@@ -1,0 +1,72 @@
+/* job.h - what a run works with: model, data and optimizer, opened and sized, and their plan.
+ *
+ * Layer 6.  vlorpi_job_open reads tables and tokenises, but allocates no weights, gradients,
+ * activations or state: after it the plan is known.  vlorpi_job_allocate makes the plan true and
+ * loads the weights.  `vlorp plan` stops in between.
+ */
+#ifndef VLORPI_TRAIN_JOB_H
+#define VLORPI_TRAIN_JOB_H
+
+#include "base/log.h"
+#include "checkpoint/save.h"
+#include "data/batch.h"
+#include "model/model.h"
+#include "train/plan.h"
+#include "train/settings.h"
+
+/* Sizes that were left to the model and the data, decided. */
+typedef struct vlorpi_job_sizes {
+    vlorp_dtype dtype;
+    int64_t budget;        /* M where factor or rank is left open */
+    int64_t max_length;    /* tokens per example */
+    int64_t max_examples;  /* per micro-batch */
+    int64_t micro_tokens;  /* per micro-batch, evaluation's included */
+    int64_t n_steps;
+    int64_t warmup_steps;
+    bool activation_checkpointing;
+} vlorpi_job_sizes;
+
+/* Fields are read by plan, trainer and cli; nobody but job.c writes them. */
+typedef struct vlorpi_job {
+    vlorpi_train_settings settings;
+    vlorpi_mem *mem;            /* borrowed */
+    const vlorpi_log *log;      /* borrowed */
+    const vlorpi_kernels *kernels;
+    vlorp_exec exec;
+    vlorpi_source *source;      /* open for the whole run: its table is part of the plan */
+    vlorpi_model_config model_config;
+    vlorpi_tokenizer *tokenizer; /* NULL in a plan for a config.json alone */
+    vlorpi_dataset *data;       /* NULL in a plan without data */
+    vlorpi_dataset *held;       /* NULL when nothing is evaluated */
+    vlorpi_dataset_report data_report, held_report;
+    vlorpi_job_sizes sizes;
+    vlorpi_model *model;
+    vlorp_optimizer *optimizer; /* parameter i of the model's table is parameter i here */
+    vlorpi_token_batch batch;
+    vlorpi_checkpoint_saver saver;
+    vlorpi_mem_usage tables;    /* booked before the optimizer was made: what the plan starts from */
+    vlorpi_plan plan;
+    vlorpi_arena arenas[VLORPI_MEM_N_CLASSES]; /* real ones after _allocate */
+} vlorpi_job;
+
+/* Opens everything and makes the plan.  settings is copied, its strings are borrowed.
+ * need_weights false: the model's files may lack them (plan).
+ * Owner: the caller, vlorpi_job_close, also after an error. */
+VLORP_CHECKED vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *settings, bool need_weights,
+                                           vlorpi_mem *mem, const vlorpi_log *log, const vlorpi_kernels *kernels,
+                                           const vlorp_exec *exec, vlorp_err *err);
+
+/* Replaces the optimizer of an open, not yet allocated job, and its plan (`plan --optimizer all`). */
+VLORP_CHECKED vlorp_status vlorpi_job_set_optimizer(vlorpi_job *job, vlorpi_optimizer_name name, vlorp_err *err);
+
+/* Allocates what the plan says and reads (or draws) the weights. */
+VLORP_CHECKED vlorp_status vlorpi_job_allocate(vlorpi_job *job, vlorp_err *err);
+
+/* Gives activations and gradients back when no step will follow, so that a save which builds files
+ * anew (from a GGUF source) brings no new peak. */
+void vlorpi_job_end_training(vlorpi_job *job);
+
+/* Accepts a partly opened one. */
+void vlorpi_job_close(vlorpi_job *job);
+
+#endif

@@ -1,0 +1,109 @@
+#include "train/job_sizes.h"
+
+#include <inttypes.h>
+#include <math.h>
+
+#include "base/system_memory.h"
+
+enum { DEFAULT_LENGTH = 1024, DEFAULT_MICRO_TOKENS = 2048 };
+
+static int64_t largest(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+int64_t vlorpi_default_budget(int64_t width)
+{
+    int64_t wanted = width / 16;
+    int64_t budget = 16;
+    while (budget < 256 && 2 * budget - wanted <= wanted - budget) {
+        budget *= 2;
+    }
+    return budget;
+}
+
+size_t vlorpi_job_memory_limit(const vlorpi_job *job)
+{
+    if (job->settings.memory_limit_bytes > 0) {
+        return job->settings.memory_limit_bytes;
+    }
+    /* What we hold already is not available any more, but the plan counts it. */
+    return vlorpi_available_memory() + vlorpi_mem_now(job->mem).total_bytes;
+}
+
+vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    vlorpi_job_sizes *sizes = &job->sizes;
+    sizes->dtype = s->dtype == VLORPI_AUTO ? job->model_config.dtype : (vlorp_dtype)s->dtype;
+    if (sizes->dtype == VLORP_F16) {
+        if (s->dtype != VLORPI_AUTO) {
+            (void)vlorpi_err_set(err, VLORP_E_UNSUPPORTED, "--dtype float16: weights are not trained in float16");
+            vlorpi_err_hint(err, "use bfloat16 or float32; float16 checkpoints are read as bfloat16");
+            return VLORP_E_UNSUPPORTED;
+        }
+        sizes->dtype = VLORP_BF16;
+    }
+    const vlorp_projection *p = &s->projection;
+    sizes->budget = p->budget != 0 ? p->budget : vlorpi_default_budget(job->model_config.D);
+    int64_t positions = job->model_config.max_positions;
+    sizes->max_length = s->max_length == VLORPI_AUTO ? (positions < DEFAULT_LENGTH ? positions : DEFAULT_LENGTH)
+                                                     : s->max_length;
+    if (sizes->max_length < 2 || sizes->max_length > positions) {
+        VLORP_FAIL(err, VLORP_E_ARG, "--max_length %" PRId64 ": the model takes 2 .. %" PRId64 " tokens", sizes->max_length,
+                   positions);
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status size_run(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    vlorpi_job_sizes *sizes = &job->sizes;
+    sizes->n_steps = s->num_training_steps;
+    if (s->num_training_steps == VLORPI_AUTO && job->data != NULL) {
+        double examples = ceil(s->epochs * (double)vlorpi_dataset_n_examples(job->data));
+        sizes->n_steps = (int64_t)ceil(examples / (double)s->total_batch_size);
+    }
+    if (job->data != NULL && vlorpi_dataset_n_examples(job->data) < 1) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: no example is left to train on", s->dataset);
+    }
+    sizes->warmup_steps = s->warmup < 1 ? (int64_t)ceil(s->warmup * (double)sizes->n_steps) : (int64_t)s->warmup;
+    if (sizes->n_steps > 0 && sizes->warmup_steps >= sizes->n_steps) {
+        vlorpi_log_warn(job->log, "warm-up takes %" PRId64 " of %" PRId64 " steps: the full rate is never reached",
+                        sizes->warmup_steps, sizes->n_steps);
+    }
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    vlorpi_job_sizes *sizes = &job->sizes;
+    VLORP_TRY(size_run(job, err));
+    int64_t longest = sizes->max_length;
+    if (job->data != NULL) {
+        longest = largest(job->data_report.longest, job->held_report.longest);
+    }
+    bool choose = s->batch_size == VLORPI_AUTO;
+    if (job->data == NULL) {
+        sizes->max_examples = choose ? largest(1, DEFAULT_MICRO_TOKENS / sizes->max_length) : s->batch_size;
+        sizes->micro_tokens = sizes->max_examples * sizes->max_length;
+    } else {
+        sizes->max_examples = choose || s->batch_size > s->total_batch_size ? s->total_batch_size : s->batch_size;
+        sizes->max_examples = s->packing ? sizes->max_examples : 1;
+        sizes->micro_tokens = choose ? DEFAULT_MICRO_TOKENS
+                                     : vlorpi_batch_largest(job->data, s->seed, s->total_batch_size, sizes->n_steps,
+                                                            sizes->max_examples);
+        sizes->micro_tokens = largest(sizes->micro_tokens, longest);
+    }
+    if (s->micro_tokens != VLORPI_AUTO) {
+        if (s->micro_tokens < longest) {
+            VLORP_FAIL(err, VLORP_E_ARG,
+                       "--micro_tokens %" PRId64 ": the longest example has %" PRId64 " tokens; raise it, or lower --max_length",
+                       s->micro_tokens, longest);
+        }
+        sizes->micro_tokens = s->micro_tokens;
+    }
+    return VLORP_OK;
+}

@@ -1,0 +1,22 @@
+/* job_sizes.h - the sizes that a user may leave open, decided from model, data and machine.
+ *
+ * Layer 6.  DESIGN section 9, table of defaults.
+ */
+#ifndef VLORPI_TRAIN_JOB_SIZES_H
+#define VLORPI_TRAIN_JOB_SIZES_H
+
+#include "train/job.h"
+
+/* dtype, budget and max_length: before the data is read.  E_ARG names the option. */
+VLORP_CHECKED vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err);
+
+/* Micro-batches and the length of the run: after the data was read. */
+VLORP_CHECKED vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err);
+
+/* --memory_limit, else what the machine or cgroup leaves. */
+size_t vlorpi_job_memory_limit(const vlorpi_job *job);
+
+/* The power of two nearest to width / 16, within 16 .. 256. */
+int64_t vlorpi_default_budget(int64_t width);
+
+#endif

@@ -1,0 +1,41 @@
+/* metrics.h - metrics.jsonl: one JSON object per step and per evaluation.
+ *
+ * Layer 6.  Appends and flushes a line at a time, so that a killed run leaves whole lines.
+ */
+#ifndef VLORPI_TRAIN_METRICS_H
+#define VLORPI_TRAIN_METRICS_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/status.h"
+
+typedef struct vlorpi_metrics {
+    FILE *file;
+    const char *path; /* borrowed */
+} vlorpi_metrics;
+
+/* What one optimizer step did. */
+typedef struct vlorpi_step_metrics {
+    int64_t step;              /* 1 for the first */
+    double loss;               /* mean over target tokens, nats */
+    double lr;                 /* the rate this step used */
+    double grad_norm;          /* before clipping; estimated where projected */
+    double clip;               /* the coefficient all gradients were multiplied with */
+    int64_t n_tokens;          /* read by the model in this step */
+    int64_t n_targets;         /* predicted in this step */
+    double tokens_per_second;
+    double seconds;
+    size_t memory_bytes;       /* booked in the ledger at the end of the step */
+} vlorpi_step_metrics;
+
+/* path is borrowed until close.  E_IO with path and reason. */
+VLORP_CHECKED vlorp_status vlorpi_metrics_open(vlorpi_metrics *metrics, const char *path, vlorp_err *err);
+VLORP_CHECKED vlorp_status vlorpi_metrics_step(vlorpi_metrics *metrics, const vlorpi_step_metrics *step,
+                                               vlorp_err *err);
+VLORP_CHECKED vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double eval_loss,
+                                               int64_t n_targets, vlorp_err *err);
+/* Accepts a closed one. */
+void vlorpi_metrics_close(vlorpi_metrics *metrics);
+
+#endif

@@ -1,0 +1,164 @@
+#include "train/run_folder.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static bool exists(const char *path)
+{
+    struct stat info;
+    return lstat(path, &info) == 0;
+}
+
+static vlorp_status join(char *out, const char *folder, const char *name, vlorp_err *err)
+{
+    int n = snprintf(out, VLORPI_PATH_BYTES, "%s/%s", folder, name);
+    if (n < 0 || n >= VLORPI_PATH_BYTES) {
+        VLORP_FAIL(err, VLORP_E_LIMIT, "%s/%s: the path is longer than %d bytes", folder, name, VLORPI_PATH_BYTES - 1);
+    }
+    return VLORP_OK;
+}
+
+/* The last part of a path without trailing slashes and without a file ending, as a name's part. */
+static void short_name(char *out, size_t n_bytes, const char *path)
+{
+    char copy[VLORPI_PATH_BYTES];
+    (void)snprintf(copy, sizeof copy, "%s", path);
+    size_t n = strlen(copy);
+    while (n > 1 && copy[n - 1] == '/') {
+        copy[--n] = '\0';
+    }
+    char *slash = strrchr(copy, '/');
+    char *last = slash != NULL && slash[1] != '\0' ? slash + 1 : copy;
+    char *dot = strrchr(last, '.');
+    static const char *const endings[] = {".gguf", ".json", ".jsonl", ".txt", ".csv", ".safetensors"};
+    for (size_t i = 0; dot != NULL && i < sizeof endings / sizeof endings[0]; i++) {
+        if (strcmp(dot, endings[i]) == 0) {
+            *dot = '\0';
+            break;
+        }
+    }
+    (void)snprintf(out, n_bytes, "%s", last);
+}
+
+static vlorp_status choose_free_name(char *out, const char *model, const char *dataset, const char *optimizer,
+                                     vlorp_err *err)
+{
+    char model_name[512];
+    char data_name[512];
+    short_name(model_name, sizeof model_name, model);
+    short_name(data_name, sizeof data_name, dataset);
+    for (int n = 1; n < 1000000; n++) {
+        int length = snprintf(out, VLORPI_PATH_BYTES, "runs/%s-%s-%s-%d", model_name, data_name, optimizer, n);
+        if (length < 0 || length >= VLORPI_PATH_BYTES) {
+            break;
+        }
+        if (!exists(out)) {
+            return VLORP_OK;
+        }
+    }
+    VLORP_FAIL(err, VLORP_E_LIMIT, "runs/: no free name for %s-%s-%s", model_name, data_name, optimizer);
+}
+
+vlorp_status vlorpi_run_folder_choose(vlorpi_run_folder *folder, const char *save_dir, const char *model,
+                                      const char *dataset, const char *optimizer, vlorp_err *err)
+{
+    if (save_dir == NULL) {
+        VLORP_TRY(choose_free_name(folder->path, model, dataset, optimizer, err));
+    } else {
+        int n = snprintf(folder->path, sizeof folder->path, "%s", save_dir);
+        if (n <= 0 || (size_t)n >= sizeof folder->path) {
+            VLORP_FAIL(err, VLORP_E_ARG, "--save_dir: empty, or longer than %d bytes", VLORPI_PATH_BYTES - 1);
+        }
+        while (n > 1 && folder->path[n - 1] == '/') {
+            folder->path[--n] = '\0';
+        }
+    }
+    VLORP_TRY(join(folder->model, folder->path, "model", err));
+    VLORP_TRY(join(folder->metrics, folder->path, "metrics.jsonl", err));
+    return join(folder->settings, folder->path, "run.json", err);
+}
+
+/* mkdir -p */
+static vlorp_status make_folders(const char *path, vlorp_err *err)
+{
+    char part[VLORPI_PATH_BYTES];
+    (void)snprintf(part, sizeof part, "%s", path);
+    for (char *p = part + 1;; p++) {
+        if (*p != '/' && *p != '\0') {
+            continue;
+        }
+        bool last = *p == '\0';
+        *p = '\0';
+        if (mkdir(part, 0777) != 0 && errno != EEXIST) {
+            VLORP_FAIL(err, VLORP_E_IO, "%s: cannot create the folder: %s", part, strerror(errno));
+        }
+        if (last) {
+            break;
+        }
+        *p = '/';
+    }
+    struct stat info;
+    if (stat(path, &info) != 0 || !S_ISDIR(info.st_mode)) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: exists and is not a folder", path);
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status remove_file(const char *path, vlorp_err *err)
+{
+    if (unlink(path) != 0 && errno != ENOENT) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be removed: %s", path, strerror(errno));
+    }
+    return VLORP_OK;
+}
+
+/* A model folder is flat; anything deeper is not ours and stops the removal. */
+static vlorp_status remove_flat_folder(const char *path, vlorp_err *err)
+{
+    DIR *dir = opendir(path);
+    if (dir == NULL) {
+        if (errno == ENOENT) {
+            return VLORP_OK;
+        }
+        VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));
+    }
+    vlorp_status status = VLORP_OK;
+    for (struct dirent *entry = readdir(dir); entry != NULL && status == VLORP_OK; entry = readdir(dir)) {
+        char file[VLORPI_PATH_BYTES];
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
+            continue;
+        }
+        status = join(file, path, entry->d_name, err);
+        if (status == VLORP_OK) {
+            status = remove_file(file, err);
+        }
+    }
+    (void)closedir(dir);
+    if (status == VLORP_OK && rmdir(path) != 0) {
+        status = vlorpi_err_set(err, VLORP_E_IO, "%s: cannot be removed: %s", path, strerror(errno));
+    }
+    return status;
+}
+
+vlorp_status vlorpi_run_folder_create(const vlorpi_run_folder *folder, bool overwrite, vlorp_err *err)
+{
+    bool holds_run = exists(folder->settings) || exists(folder->metrics) || exists(folder->model);
+    if (holds_run && !overwrite) {
+        (void)vlorpi_err_set(err, VLORP_E_STATE, "%s: holds a run already", folder->path);
+        vlorpi_err_hint(err, "give another --save_dir, or --overwrite to replace it");
+        return VLORP_E_STATE;
+    }
+    VLORP_TRY(make_folders(folder->path, err));
+    if (holds_run) {
+        VLORP_TRY(remove_file(folder->settings, err));
+        VLORP_TRY(remove_file(folder->metrics, err));
+        VLORP_TRY(remove_flat_folder(folder->model, err));
+    }
+    if (access(folder->path, W_OK | X_OK) != 0) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be written: %s", folder->path, strerror(errno));
+    }
+    return VLORP_OK;
+}

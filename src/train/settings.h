@@ -1,0 +1,74 @@
+/* settings.h - everything a training run is asked to do, as plain values.
+ *
+ * Layer 6.  cli/ fills it from the option table; nothing here parses text.  Strings are borrowed.
+ */
+#ifndef VLORPI_TRAIN_SETTINGS_H
+#define VLORPI_TRAIN_SETTINGS_H
+
+#include <jansson.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <vlorp/vlorp.h>
+
+enum { VLORPI_AUTO = -1 }; /* an integer setting that is chosen from the model or the data */
+
+typedef enum vlorpi_optimizer_name { VLORPI_OPTIMIZER_PROJFACTOR, VLORPI_OPTIMIZER_ADAMW } vlorpi_optimizer_name;
+
+typedef enum vlorpi_tristate { VLORPI_NO = 0, VLORPI_YES = 1, VLORPI_CHOOSE = -1 } vlorpi_tristate;
+
+typedef struct vlorpi_train_settings {
+    /* what is trained, on what */
+    const char *model;          /* folder, GGUF file or config.json */
+    bool init_random;           /* pre-train: weights from init, not from the model's files */
+    const char *dataset;        /* built-in name or file; NULL in a plan without data */
+    const char *data_dir;       /* NULL: not given */
+    const char *eval_data;      /* built-in name or file; NULL: held out of the training data */
+    int64_t max_length;         /* tokens per example, or AUTO */
+    bool train_on_prompts;
+    bool packing;               /* false: one example per micro-batch */
+
+    /* how far */
+    int64_t num_training_steps; /* or AUTO: epochs */
+    double epochs;
+    int64_t eval_every;         /* steps; 0: no evaluation */
+    int64_t batch_size;         /* examples per micro-batch, or AUTO: as many as fill 2048 tokens */
+    int64_t micro_tokens;       /* tokens per micro-batch, or AUTO: the largest of this data */
+    int64_t total_batch_size;   /* examples per optimizer step */
+
+    /* the optimizer */
+    vlorpi_optimizer_name optimizer;
+    vlorp_projection projection; /* distribution, side, factor, rank, budget, strict: DESIGN section 2 */
+    int64_t update_proj_gap;
+    vlorp_momentum momentum;
+    double scale;
+    unsigned targets;           /* bit 1 << vlorpi_role of each projected role */
+    double lr, beta1, beta2, eps, weight_decay, grad_clipping; /* eps < 0: the optimizer's own */
+    vlorp_schedule_kind scheduler;
+    double warmup;              /* steps, or a fraction of the run when below 1 */
+    double min_lr_ratio;
+    vlorp_rounding rounding;
+
+    /* numbers, memory, machine */
+    int dtype;                  /* a vlorp_dtype, or AUTO: the checkpoint's */
+    vlorpi_tristate activation_checkpointing;
+    size_t memory_limit_bytes;  /* 0: what the machine or cgroup has available */
+    bool force;                 /* train even if the plan says it does not fit */
+    uint64_t seed;
+    int n_threads;
+
+    /* the run's folder */
+    const char *save_dir;       /* NULL: runs/MODEL-DATA-OPTIMIZER-N */
+    bool overwrite;
+    json_t *record;             /* all settings as the user gave them, for run.json; borrowed */
+    const volatile sig_atomic_t *stop; /* becomes non-zero when the user asks to stop; may be NULL */
+} vlorpi_train_settings;
+
+/* The name as --optimizer spells it. */
+const char *vlorpi_optimizer_text(vlorpi_optimizer_name name);
+
+/* DESIGN section 9's defaults. */
+vlorpi_train_settings vlorpi_train_settings_default(void);
+
+#endif

@@ -1,0 +1,2 @@
+vlorp_test(test_generate vlorp_eval)
+vlorp_test(test_perplexity vlorp_eval)

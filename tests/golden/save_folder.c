@@ -1,0 +1,34 @@
+/* save_folder MODEL OUT DTYPE SHARD_BYTES - writes a model folder, for check_folder.py. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/threads.h"
+#include "checkpoint/convert.h"
+#include "checkpoint/save.h"
+#include "format/json.h"
+
+int main(int argc, char **argv)
+{
+    if (argc != 5) {
+        (void)fprintf(stderr, "usage: %s MODEL OUT DTYPE SHARD_BYTES\n", argv[0]);
+        return 2;
+    }
+    vlorpi_mem mem;
+    vlorpi_mem_init(&mem);
+    vlorpi_json_use_account(&mem);
+    vlorp_exec exec = vlorpi_threads_exec(2);
+    int dtype = VLORP_F32;
+    while (dtype < VLORP_F16 && strcmp(argv[3], vlorpi_checkpoint_dtype_name((vlorp_dtype)dtype)) != 0) {
+        dtype++;
+    }
+    vlorpi_conversion conversion = {.model = argv[1], .folder = argv[2], .dtype = dtype,
+                                    .shard_bytes = strtoull(argv[4], NULL, 10),
+                                    .kernels = vlorpi_kernels_select(NULL), .exec = &exec};
+    vlorp_err err;
+    if (vlorpi_convert(&conversion, &mem, NULL, &err) != VLORP_OK) {
+        (void)fprintf(stderr, "%s\n", err.text);
+        return 1;
+    }
+    return 0;
+}

@@ -1,0 +1,1 @@
+vlorp_test(test_checkpoint vlorp_checkpoint)

@@ -1,0 +1,2 @@
+vlorp_test(test_sample vlorp_eval)
+vlorp_test(test_text_stream vlorp_eval)

@@ -1,0 +1,117 @@
+/* The plan equals the ledger, byte for byte and class by class, over a table of settings. */
+#include "unit/train_support.h"
+
+typedef struct plan_case {
+    const char *name;
+    vlorpi_optimizer_name optimizer;
+    int dtype;
+    vlorpi_tristate checkpointing;
+    unsigned targets;
+    int64_t batch_size;
+    int64_t factor, rank;
+    bool packing;
+    int64_t eval_every;
+    bool gguf;
+} plan_case;
+
+enum {
+    MATRICES = 1 << VLORPI_ROLE_ATTN | 1 << VLORPI_ROLE_MLP,
+    ATTENTION = 1 << VLORPI_ROLE_ATTN,
+    EVERYTHING = MATRICES | 1 << VLORPI_ROLE_EMBED | 1 << VLORPI_ROLE_HEAD
+};
+
+static const plan_case cases[] = {
+    {"projfactor f32", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false},
+    {"projfactor bf16", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false},
+    {"projfactor f32 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_YES, MATRICES, 4, 0, 0, true, 0, false},
+    {"projfactor bf16 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_YES, MATRICES, 4, 8, 1, true, 2, false},
+    {"projfactor attn only", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, ATTENTION, 4, 1, 4, true, 0, false},
+    {"projfactor all", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 4, 2, true, 0, false},
+    {"projfactor unpacked", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, false, 0, false},
+    {"projfactor auto batch", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, VLORPI_AUTO, 0, 0, true, 1, false},
+    {"projfactor gguf", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 2, 0, 0, true, 0, true},
+    {"adamw f32", VLORPI_OPTIMIZER_ADAMW, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false},
+    {"adamw bf16", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_NO, MATRICES, 1, 0, 0, true, 0, false},
+    {"adamw bf16 checkpointed", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_YES, MATRICES, 4, 0, 0, true, 2, false},
+};
+
+static int n_compared;
+
+static void compare(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
+{
+    const plan_case *c = ctx;
+    (void)folder;
+    vlorpi_mem_usage ledger = vlorpi_mem_peak(job->mem);
+    for (int cls = 0; cls < VLORPI_MEM_N_CLASSES; cls++) {
+        if (job->plan.usage.bytes[cls] != ledger.bytes[cls]) {
+            fail_msg("%s: class %d: plan %zu, ledger %zu (peak while %s)", c->name, cls, job->plan.usage.bytes[cls],
+                     ledger.bytes[cls], job->mem->phase_at_peak);
+        }
+    }
+    assert_int_equal(job->plan.usage.total_bytes, ledger.total_bytes);
+    assert_true(ledger.total_bytes > 1000000);
+    n_compared++;
+}
+
+static void run_case(const plan_case *c)
+{
+    vlorp_err err = {0};
+    vlorpi_train_settings s = tiny_settings();
+    if (c->gguf) {
+        s.model = shared_data("models/stories260K-gguf/stories260K.gguf");
+    }
+    s.optimizer = c->optimizer;
+    s.dtype = c->dtype;
+    s.activation_checkpointing = c->checkpointing;
+    s.targets = c->targets;
+    s.batch_size = c->batch_size;
+    s.packing = c->packing;
+    s.eval_every = c->eval_every;
+    s.projection = vlorp_projection_default();
+    s.projection.factor = c->factor;
+    s.projection.rank = c->rank;
+    s.save_dir = make_run_folder();
+    vlorp_exec exec = test_exec();
+    vlorpi_mem *mem = test_mem();
+    assert_int_equal(vlorpi_mem_now(mem).total_bytes, 0); /* the run before gave everything back */
+    memset(&mem->at_peak, 0, sizeof mem->at_peak);
+    vlorpi_train_events events = {.ctx = (void *)(uintptr_t)c, .finished = compare};
+    ASSERT_OK(vlorpi_train(&s, mem, NULL, vlorpi_kernels_select(NULL), &exec, &events, &err));
+    remove_run_folder(s.save_dir);
+}
+
+static void plan_equals_ledger(void **state)
+{
+    (void)state;
+    int n_cases = (int)(sizeof cases / sizeof cases[0]);
+    for (int i = 0; i < n_cases; i++) {
+        run_case(&cases[i]);
+    }
+    assert_int_equal(n_compared, n_cases);
+}
+
+/* A plan for another optimizer after the first is the plan of that optimizer alone. */
+static void plans_side_by_side(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorp_exec exec = test_exec();
+    vlorpi_train_settings s = tiny_settings();
+    vlorpi_job job;
+    ASSERT_OK(vlorpi_job_open(&job, &s, true, test_mem(), NULL, vlorpi_kernels_select(NULL), &exec, &err));
+    vlorpi_mem_usage projfactor = job.plan.usage;
+    ASSERT_OK(vlorpi_job_set_optimizer(&job, VLORPI_OPTIMIZER_ADAMW, &err));
+    assert_true(job.plan.usage.bytes[VLORPI_MEM_OPT_STATE] > projfactor.bytes[VLORPI_MEM_OPT_STATE]);
+    ASSERT_OK(vlorpi_job_set_optimizer(&job, VLORPI_OPTIMIZER_PROJFACTOR, &err));
+    assert_memory_equal(&job.plan.usage, &projfactor, sizeof projfactor);
+    vlorpi_job_close(&job);
+    assert_int_equal(vlorpi_mem_now(test_mem()).total_bytes, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(plan_equals_ledger), cmocka_unit_test(plans_side_by_side)};
+    int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
+    remove_tiny_questions();
+    return n_failed;
+}

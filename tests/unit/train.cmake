@@ -1,0 +1,2 @@
+vlorp_test(test_train_plan vlorp_train)
+vlorp_test(test_train_steps vlorp_train)
