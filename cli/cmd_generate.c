@@ -1,0 +1,200 @@
+/* cmd_generate.c - vlorp generate: a prompt and what the model makes of it. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/command.h"
+#include "cli/inference.h"
+#include "eval/chat.h"
+#include "eval/generate.h"
+
+enum { MAX_PROMPT_BYTES = 1 << 26 };
+
+/* Text on its way out: to standard output at once, or into memory for --json. */
+typedef struct sink_state {
+    vlorpi_mem *mem;
+    bool keep;
+    char *text; /* owned */
+    size_t n_bytes, capacity;
+} sink_state;
+
+static vlorp_status keep_text(sink_state *s, const char *text, size_t n_bytes, vlorp_err *err)
+{
+    if (n_bytes > s->capacity - s->n_bytes) {
+        size_t capacity = 2 * (s->n_bytes + n_bytes);
+        char *grown = vlorpi_mem_realloc(s->mem, VLORPI_MEM_DATA, s->text, capacity);
+        if (grown == NULL) {
+            return vlorpi_mem_fail(s->mem, VLORPI_MEM_DATA, capacity, err);
+        }
+        s->text = grown;
+        s->capacity = capacity;
+    }
+    memcpy(s->text + s->n_bytes, text, n_bytes);
+    s->n_bytes += n_bytes;
+    return VLORP_OK;
+}
+
+static vlorp_status write_text(void *ctx, const char *text, size_t n_bytes, vlorp_err *err)
+{
+    sink_state *s = ctx;
+    if (s->keep) {
+        return keep_text(s, text, n_bytes, err);
+    }
+    if (fwrite(text, 1, n_bytes, stdout) != n_bytes || fflush(stdout) != 0) {
+        VLORP_FAIL(err, VLORP_E_IO, "standard output: %s", strerror(errno));
+    }
+    return VLORP_OK;
+}
+
+/* Everything on standard input, without the newline that ends a line typed into a pipe; NUL-terminated
+ * under DATA. */
+static vlorp_status read_standard_input(char **prompt, vlorpi_mem *mem, vlorp_err *err)
+{
+    sink_state s = {.mem = mem, .keep = true};
+    char buffer[4096];
+    size_t n;
+    vlorp_status status = VLORP_OK;
+    while (status == VLORP_OK && (n = fread(buffer, 1, sizeof buffer, stdin)) > 0) {
+        status = s.n_bytes + n > MAX_PROMPT_BYTES
+                     ? vlorpi_err_set(err, VLORP_E_LIMIT, "standard input: a prompt has at most %d bytes",
+                                      (int)MAX_PROMPT_BYTES)
+                     : keep_text(&s, buffer, n, err);
+    }
+    if (status == VLORP_OK && ferror(stdin)) {
+        status = vlorpi_err_set(err, VLORP_E_IO, "standard input: %s", strerror(errno));
+    }
+    if (status == VLORP_OK && s.n_bytes > 0 && s.text[s.n_bytes - 1] == '\n') {
+        s.n_bytes--;
+    }
+    if (status == VLORP_OK && s.n_bytes > 0 && memchr(s.text, '\0', s.n_bytes) != NULL) {
+        status = vlorpi_err_set(err, VLORP_E_FORMAT, "standard input: a prompt is text, this has a zero byte");
+    }
+    if (status == VLORP_OK) {
+        status = keep_text(&s, "", 1, err);
+    }
+    if (status != VLORP_OK) {
+        vlorpi_mem_free(mem, s.text);
+        return status;
+    }
+    *prompt = s.text;
+    return VLORP_OK;
+}
+
+/* The words of the user: --prompt, or standard input.  Owner: the caller, vlorpi_mem_free. */
+static vlorp_status read_prompt(char **prompt, const vlorpi_cli *cli, vlorp_err *err)
+{
+    const char *given = vlorpi_options_text(cli->options, "prompt");
+    *prompt = NULL;
+    if (given == NULL && isatty(STDIN_FILENO)) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--prompt: there is none");
+        vlorpi_err_hint(err, "give --prompt TEXT, or a text on standard input");
+        return VLORP_E_ARG;
+    }
+    if (given == NULL) {
+        return read_standard_input(prompt, cli->mem, err);
+    }
+    *prompt = vlorpi_mem_strdup(cli->mem, VLORPI_MEM_DATA, given);
+    return *prompt != NULL ? VLORP_OK : vlorpi_mem_fail(cli->mem, VLORPI_MEM_DATA, strlen(given) + 1, err);
+}
+
+/* The prompt's token ids, in the form that --chat asks for.  Owner of *ids: the caller. */
+static vlorp_status encode_prompt(int32_t **ids, int64_t *n, const vlorpi_cli *cli, const vlorpi_loaded_model *loaded,
+                                  const char *prompt, vlorp_err *err)
+{
+    bool chat = vlorpi_options_bool(cli->options, "chat");
+    char *dressed = NULL;
+    if (chat) {
+        VLORP_TRY(vlorpi_chat_prompt(&dressed, cli->mem, loaded->tokenizer, prompt, err));
+        prompt = dressed;
+    }
+    vlorpi_tokens tokens = {.mem = cli->mem};
+    vlorpi_encode_options options = {.add_special = !chat, .parse_special = true};
+    vlorp_status status = vlorpi_tokenizer_encode(loaded->tokenizer, &tokens, prompt, strlen(prompt), options, err);
+    int32_t bos = vlorpi_tokenizer_bos(loaded->tokenizer);
+    *n = tokens.n > 0 ? tokens.n : bos >= 0; /* an empty prompt begins a text */
+    if (status == VLORP_OK && *n == 0) {
+        status = vlorpi_err_set(err, VLORP_E_ARG, "--prompt: it is empty, and this model has no token to begin with");
+    }
+    if (status == VLORP_OK) {
+        *ids = vlorpi_mem_calloc(cli->mem, VLORPI_MEM_DATA, (size_t)*n, sizeof(int32_t));
+        status = *ids != NULL ? VLORP_OK
+                              : vlorpi_mem_fail(cli->mem, VLORPI_MEM_DATA, (size_t)*n * sizeof(int32_t), err);
+    }
+    if (status == VLORP_OK) {
+        (*ids)[0] = bos;
+        for (int64_t i = 0; i < tokens.n; i++) {
+            (*ids)[i] = tokens.items[i].id;
+        }
+    }
+    vlorpi_tokens_deinit(&tokens);
+    vlorpi_mem_free(cli->mem, dressed);
+    return status;
+}
+
+static vlorpi_sampling sampling_of(const vlorpi_options *options)
+{
+    vlorpi_sampling s = {.top_k = vlorpi_options_int(options, "top_k"),
+                         .top_p = vlorpi_options_double(options, "top_p"),
+                         .seed = (uint64_t)vlorpi_options_int(options, "seed")};
+    bool samples = vlorpi_options_is_set(options, "top_k") || vlorpi_options_is_set(options, "top_p");
+    s.temperature = vlorpi_options_has(options, "temperature") ? vlorpi_options_double(options, "temperature")
+                    : samples                                  ? 1
+                                                               : 0;
+    return s;
+}
+
+static vlorp_status report(vlorpi_cli *cli, const sink_state *text, int64_t n_prompt,
+                           const vlorpi_generate_result *result, double seconds, vlorp_err *err)
+{
+    static const char *const finish_names[] = {"end", "length", "context"};
+    double rate = seconds > 0 ? (double)result->n_new / seconds : 0;
+    if (text->keep) {
+        return vlorpi_output_json(
+            json_pack("{s:s%,s:I,s:I,s:s,s:f,s:f}", "text", text->text != NULL ? text->text : "", text->n_bytes,
+                      "prompt_tokens", (json_int_t)n_prompt, "new_tokens", (json_int_t)result->n_new, "finish",
+                      finish_names[result->finish], "seconds", seconds, "tokens_per_second", rate),
+            err);
+    }
+    if (isatty(STDOUT_FILENO)) {
+        (void)putchar('\n');
+    }
+    if (result->finish == VLORPI_FINISH_CONTEXT) {
+        vlorpi_log_warn(&cli->log, "stopped after %lld tokens: the model has no more positions",
+                        (long long)result->n_new);
+    }
+    vlorpi_log_info(&cli->log, "%lld prompt tokens, %lld new ones, %.1f tokens/s", (long long)n_prompt,
+                    (long long)result->n_new, rate);
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_cmd_generate(vlorpi_cli *cli, vlorp_err *err)
+{
+    char *prompt = NULL;
+    VLORP_TRY(read_prompt(&prompt, cli, err));
+    vlorpi_loaded_model loaded = {0};
+    int32_t *ids = NULL;
+    int64_t n_ids = 0;
+    sink_state text = {.mem = cli->mem, .keep = vlorpi_options_bool(cli->options, "json")};
+    vlorp_status status = vlorpi_cli_load_model(&loaded, cli, err);
+    if (status == VLORP_OK) {
+        status = encode_prompt(&ids, &n_ids, cli, &loaded, prompt, err);
+    }
+    if (status == VLORP_OK) {
+        vlorpi_generate_request request = {.prompt = ids,
+                                           .n_prompt = n_ids,
+                                           .max_new_tokens = vlorpi_options_int(cli->options, "max_new_tokens"),
+                                           .sampling = sampling_of(cli->options)};
+        vlorpi_text_sink sink = {.write = write_text, .ctx = &text};
+        vlorpi_generate_result result;
+        double begin = vlorpi_output_now();
+        status = vlorpi_generate(&result, &loaded, cli->kernels, &request, &sink, err);
+        if (status == VLORP_OK) {
+            status = report(cli, &text, n_ids, &result, vlorpi_output_now() - begin, err);
+        }
+    }
+    vlorpi_mem_free(cli->mem, text.text);
+    vlorpi_mem_free(cli->mem, ids);
+    vlorpi_loaded_model_close(&loaded);
+    vlorpi_mem_free(cli->mem, prompt);
+    return status;
+}

@@ -1,0 +1,60 @@
+/* cmd_plan.c - vlorp plan: the memory of a run, before it runs, for one optimizer or for all. */
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/train_options.h"
+
+enum { N_OPTIMIZERS = 2 };
+static const vlorpi_optimizer_name every_optimizer[N_OPTIMIZERS] = {VLORPI_OPTIMIZER_ADAMW, VLORPI_OPTIMIZER_PROJFACTOR};
+
+static vlorp_status print_json(const char *const *titles, const vlorpi_mem_usage *usages, int n, vlorp_err *err)
+{
+    json_t *object = json_object();
+    for (int i = 0; object != NULL && i < n; i++) {
+        if (json_object_set_new(object, titles[i], vlorpi_plan_json(&usages[i])) != 0) {
+            json_decref(object);
+            object = NULL;
+        }
+    }
+    return vlorpi_output_json(object, err);
+}
+
+static void print_table(const vlorpi_job *job, const char *const *titles, const vlorpi_mem_usage *usages, int n)
+{
+    const vlorpi_mem_usage *columns[N_OPTIMIZERS];
+    for (int i = 0; i < n; i++) {
+        columns[i] = &usages[i];
+    }
+    (void)printf("micro-batches of at most %lld tokens, %s%s\n", (long long)job->sizes.micro_tokens,
+                 job->sizes.dtype == VLORP_BF16 ? "bfloat16" : "float32",
+                 job->sizes.activation_checkpointing ? ", checkpointing" : "");
+    vlorpi_print_memory(stdout, titles, columns, n);
+}
+
+vlorp_status vlorpi_cmd_plan(vlorpi_cli *cli, vlorp_err *err)
+{
+    vlorpi_train_settings settings;
+    VLORP_TRY(vlorpi_train_options(&settings, cli, err));
+    bool all = strcmp(vlorpi_options_text(cli->options, "optimizer"), "all") == 0;
+    const vlorpi_optimizer_name one[1] = {settings.optimizer};
+    const vlorpi_optimizer_name *names = all ? every_optimizer : one;
+    int n = all ? N_OPTIMIZERS : 1;
+    const char *titles[N_OPTIMIZERS];
+    vlorpi_mem_usage usages[N_OPTIMIZERS];
+    settings.optimizer = names[0];
+    vlorpi_job job;
+    vlorp_status status = vlorpi_job_open(&job, &settings, false, cli->mem, &cli->log, cli->kernels, &cli->exec, err);
+    for (int i = 0; i < n && status == VLORP_OK; i++) {
+        status = i == 0 ? VLORP_OK : vlorpi_job_set_optimizer(&job, names[i], err);
+        titles[i] = vlorpi_optimizer_text(names[i]);
+        usages[i] = job.plan.usage;
+    }
+    if (status == VLORP_OK && vlorpi_options_bool(cli->options, "json")) {
+        status = print_json(titles, usages, n, err);
+    } else if (status == VLORP_OK) {
+        vlorpi_print_projections(stdout, &job);
+        print_table(&job, titles, usages, n);
+    }
+    vlorpi_job_close(&job);
+    return status;
+}

@@ -1,0 +1,123 @@
+/* cmd_train.c - vlorp train: options to settings, and the run made visible. */
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "base/system_memory.h"
+#include "cli/train_options.h"
+#include "train/trainer.h"
+
+/* Threads' stacks, the BLAS's buffers and the libraries' own tables; tests check that it suffices. */
+enum { LIBRARY_BYTES = 96 << 20 };
+
+typedef struct view {
+    vlorpi_cli *cli;
+    double first_eval, last_eval;
+    int64_t n_evals;
+} view;
+
+static void print_data(const vlorpi_job *job)
+{
+    const vlorpi_dataset_report *r = &job->data_report;
+    (void)fprintf(stderr, "data: %s (%s): %" PRId64 " examples, %" PRId64 " tokens, %" PRId64 " of them to predict", r->form,
+                  r->columns, r->n_examples, r->n_tokens, r->n_targets);
+    if (r->n_truncated > 0) {
+        (void)fprintf(stderr, "; %" PRId64 " cut at %" PRId64 " tokens", r->n_truncated, job->sizes.max_length);
+    }
+    if (r->n_without_target > 0) {
+        (void)fprintf(stderr, "; %" PRId64 " dropped, nothing to predict", r->n_without_target);
+    }
+    if (r->n_not_utf8 > 0) {
+        (void)fprintf(stderr, "; %" PRId64 " places are not UTF-8 and are read as U+FFFD", r->n_not_utf8);
+    }
+    if (job->held != NULL) {
+        (void)fprintf(stderr, "; %" PRId64 " held out", vlorpi_dataset_n_examples(job->held));
+    }
+    (void)fputc('\n', stderr);
+}
+
+static void show_plan(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
+{
+    const view *v = ctx;
+    if (v->cli->output->quiet) {
+        return;
+    }
+    vlorpi_options_print_header(v->cli->options, stderr);
+    print_data(job);
+    vlorpi_print_projections(stderr, job);
+    (void)fprintf(stderr,
+                  "run: %" PRId64 " steps of %" PRId64 " examples, micro-batches of at most %" PRId64 " examples and %" PRId64
+                  " tokens, %s, %d threads, folder %s\n",
+                  job->sizes.n_steps, job->settings.total_batch_size, job->sizes.max_examples, job->sizes.micro_tokens,
+                  job->sizes.activation_checkpointing ? "checkpointing" : "no checkpointing", job->exec.n_threads,
+                  folder->path);
+    const char *titles[] = {"plan"};
+    const vlorpi_mem_usage *columns[] = {&job->plan.usage};
+    vlorpi_print_memory(stderr, titles, columns, 1);
+}
+
+static void show_step(void *ctx, const vlorpi_step_metrics *step, int64_t n_steps, double seconds_left)
+{
+    const view *v = ctx;
+    vlorpi_progress progress = {
+        .step = step->step,
+        .n_steps = n_steps,
+        .loss = step->loss,
+        .tokens_per_second = step->tokens_per_second,
+        .memory_bytes = step->memory_bytes,
+        .seconds_left = seconds_left,
+    };
+    vlorpi_output_progress(v->cli->output, &progress, step->step == n_steps);
+}
+
+static void show_eval(void *ctx, int64_t step, double eval_loss, int64_t n_targets)
+{
+    view *v = ctx;
+    if (v->n_evals++ == 0) {
+        v->first_eval = eval_loss;
+    }
+    v->last_eval = eval_loss;
+    vlorpi_log_info(&v->cli->log, "held-out loss after step %" PRId64 ": %.4f nats over %" PRId64 " tokens", step, eval_loss,
+                    n_targets);
+}
+
+static void show_end(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
+{
+    const view *v = ctx;
+    vlorpi_output_end_live(v->cli->output);
+    if (!v->cli->output->quiet) {
+        vlorpi_mem_usage ledger = vlorpi_mem_peak(job->mem);
+        const char *titles[] = {"plan", "ledger"};
+        const vlorpi_mem_usage *columns[] = {&job->plan.usage, &ledger};
+        vlorpi_print_memory(stderr, titles, columns, 2);
+        char peak[32];
+        char libraries[32];
+        vlorpi_process_memory process = vlorpi_process_memory_now();
+        (void)fprintf(stderr, "the process's peak: %s, file pages included (libraries may take %s beyond the ledger)\n",
+                      vlorpi_output_bytes(peak, sizeof peak, process.peak_rss_bytes),
+                      vlorpi_output_bytes(libraries, sizeof libraries, LIBRARY_BYTES));
+        if (v->n_evals > 1) {
+            (void)fprintf(stderr, "held-out loss: %.4f before, %.4f after\n", v->first_eval, v->last_eval);
+        }
+    }
+    (void)printf("%s\n", folder->model);
+}
+
+vlorp_status vlorpi_cmd_train(vlorpi_cli *cli, vlorp_err *err)
+{
+    vlorpi_train_settings settings;
+    VLORP_TRY(vlorpi_train_options(&settings, cli, err));
+    if (settings.dataset == NULL) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "no data set was given");
+        vlorpi_err_hint(err, "--dataset FILE, or --dataset commonsense --data_dir FOLDER");
+        return VLORP_E_ARG;
+    }
+    settings.record = vlorpi_options_to_json(cli->options);
+    vlorpi_interrupt_install();
+    settings.stop = &vlorpi_interrupt_signal;
+    view v = {.cli = cli};
+    vlorpi_train_events events = {
+        .ctx = &v, .planned = show_plan, .stepped = show_step, .evaluated = show_eval, .finished = show_end};
+    vlorp_status status = vlorpi_train(&settings, cli->mem, &cli->log, cli->kernels, &cli->exec, &events, err);
+    json_decref(settings.record);
+    return status;
+}

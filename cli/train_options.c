@@ -1,0 +1,168 @@
+#include "cli/train_options.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static int choice(const char *text, const char *const *names, int n)
+{
+    for (int i = 0; i < n; i++) {
+        if (strcmp(text, names[i]) == 0) {
+            return i;
+        }
+    }
+    return 0;
+}
+
+#define CHOICE(text, ...) \
+    choice((text), (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
+
+static int64_t int_or_auto(const vlorpi_options *o, const char *name)
+{
+    return vlorpi_options_has(o, name) ? vlorpi_options_int(o, name) : VLORPI_AUTO;
+}
+
+static unsigned targets_of(const vlorpi_options *o)
+{
+    static const struct target {
+        const char *name;
+        vlorpi_role role;
+    } rows[] = {{"attn", VLORPI_ROLE_ATTN}, {"mlp", VLORPI_ROLE_MLP}, {"embed", VLORPI_ROLE_EMBED}, {"head", VLORPI_ROLE_HEAD}};
+    unsigned targets = 0;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (vlorpi_options_lists(o, "target", rows[i].name) || vlorpi_options_lists(o, "target", "all")) {
+            targets |= 1u << rows[i].role;
+        }
+    }
+    return targets;
+}
+
+static vlorp_status read_method(vlorpi_train_settings *s, const vlorpi_options *o, vlorp_err *err)
+{
+    double factor = vlorpi_options_double(o, "factor");
+    if (vlorpi_options_has(o, "factor") && factor < 1) {
+        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "--factor %g: this version has whole factors only, from 1", factor);
+    }
+    s->optimizer = strcmp(vlorpi_options_text(o, "optimizer"), "adamw") == 0 ? VLORPI_OPTIMIZER_ADAMW
+                                                                             : VLORPI_OPTIMIZER_PROJFACTOR;
+    s->projection.factor = (int64_t)factor;
+    s->projection.rank = vlorpi_options_int(o, "rank");
+    s->projection.budget = vlorpi_options_int(o, "budget");
+    s->projection.strict = vlorpi_options_bool(o, "strict_factor");
+    s->projection.side = (vlorp_side)CHOICE(vlorpi_options_text(o, "proj_side"), "auto", "left", "right");
+    s->projection.distribution =
+        (vlorp_distribution)CHOICE(vlorpi_options_text(o, "proj_type"), "normal", "rademacher");
+    s->targets = targets_of(o);
+    s->update_proj_gap = vlorpi_options_int(o, "update_proj_gap");
+    s->momentum = (vlorp_momentum)CHOICE(vlorpi_options_text(o, "momentum"), "reset", "transport", "keep");
+    s->scale = vlorpi_options_double(o, "scale");
+    s->beta1 = vlorpi_options_double(o, "beta1");
+    s->beta2 = vlorpi_options_double(o, "beta2");
+    s->eps = vlorpi_options_has(o, "eps") ? vlorpi_options_double(o, "eps") : -1;
+    s->rounding = (vlorp_rounding)CHOICE(vlorpi_options_text(o, "rounding"), "stochastic", "nearest");
+    return VLORP_OK;
+}
+
+static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
+{
+    s->lr = vlorpi_options_double(o, "lr");
+    s->num_training_steps = int_or_auto(o, "num_training_steps");
+    s->epochs = vlorpi_options_has(o, "epochs") ? vlorpi_options_double(o, "epochs") : 1;
+    s->batch_size = int_or_auto(o, "batch_size");
+    s->micro_tokens = int_or_auto(o, "micro_tokens");
+    s->total_batch_size = vlorpi_options_int(o, "total_batch_size");
+    s->eval_every = vlorpi_options_int(o, "eval_every");
+    s->warmup = vlorpi_options_double(o, "warmup_steps");
+    s->scheduler =
+        (vlorp_schedule_kind)CHOICE(vlorpi_options_text(o, "scheduler"), "constant", "linear", "cosine", "cosine_restarts");
+    s->min_lr_ratio = vlorpi_options_double(o, "min_lr_ratio");
+    s->weight_decay = vlorpi_options_double(o, "weight_decay");
+    s->grad_clipping = vlorpi_options_double(o, "grad_clipping");
+}
+
+vlorp_status vlorpi_train_options(vlorpi_train_settings *s, const vlorpi_cli *cli, vlorp_err *err)
+{
+    const vlorpi_options *o = cli->options;
+    *s = vlorpi_train_settings_default();
+    VLORP_TRY(vlorpi_options_model(o, &s->model, err));
+    VLORP_TRY(read_method(s, o, err));
+    read_schedule(s, o);
+    s->dataset = vlorpi_options_text(o, "dataset");
+    s->data_dir = vlorpi_options_text(o, "data_dir");
+    s->eval_data = vlorpi_options_text(o, "eval_data");
+    s->max_length = int_or_auto(o, "max_length");
+    s->train_on_prompts = vlorpi_options_bool(o, "train_on_prompts");
+    s->packing = vlorpi_options_bool(o, "packing");
+    s->init_random = strcmp(vlorpi_options_text(o, "init"), "random") == 0;
+    if (vlorpi_options_has(o, "dtype")) {
+        s->dtype = CHOICE(vlorpi_options_text(o, "dtype"), "float32", "bfloat16", "float16");
+    }
+    if (vlorpi_options_has(o, "activation_checkpointing")) {
+        s->activation_checkpointing = vlorpi_options_bool(o, "activation_checkpointing") ? VLORPI_YES : VLORPI_NO;
+    }
+    s->memory_limit_bytes = vlorpi_options_bytes(o, "memory_limit");
+    s->force = vlorpi_options_bool(o, "force");
+    s->seed = (uint64_t)vlorpi_options_int(o, "seed");
+    s->n_threads = cli->n_threads;
+    s->save_dir = vlorpi_options_text(o, "save_dir");
+    s->overwrite = vlorpi_options_bool(o, "overwrite");
+    return VLORP_OK;
+}
+
+void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns)
+{
+    char text[32];
+    (void)fprintf(out, "%-16s", "memory");
+    for (int i = 0; i < n_columns; i++) {
+        (void)fprintf(out, "  %12s", titles[i]);
+    }
+    for (int row = 0; row < VLORPI_ROW_N; row++) {
+        (void)fprintf(out, "\n%-16s", vlorpi_mem_row_name((vlorpi_mem_row)row));
+        for (int i = 0; i < n_columns; i++) {
+            size_t n_bytes = vlorpi_mem_row_bytes(usages[i], (vlorpi_mem_row)row);
+            (void)fprintf(out, "  %12s", vlorpi_output_bytes(text, sizeof text, n_bytes));
+        }
+    }
+    (void)fprintf(out, "\n%-16s", "total");
+    for (int i = 0; i < n_columns; i++) {
+        (void)fprintf(out, "  %12s", vlorpi_output_bytes(text, sizeof text, usages[i]->total_bytes));
+    }
+    (void)fputc('\n', out);
+}
+
+static bool same_row(const vlorp_parameter_info *a, const vlorp_parameter_info *b)
+{
+    return a->n == b->n && a->m == b->m && a->projection.c == b->projection.c && a->projection.side == b->projection.side;
+}
+
+void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
+{
+    enum { MAX_ROWS = 32 };
+    vlorp_parameter_info rows[MAX_ROWS];
+    int counts[MAX_ROWS];
+    int n_rows = 0;
+    for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer); id++) {
+        vlorp_parameter_info info;
+        if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) != VLORP_OK || info.is_vector ||
+            info.rule == VLORP_RULE_ADAMW) {
+            continue;
+        }
+        int row = 0;
+        while (row < n_rows && !same_row(&rows[row], &info)) {
+            row++;
+        }
+        if (row == n_rows && n_rows < MAX_ROWS) {
+            rows[n_rows] = info;
+            counts[n_rows++] = 0;
+        }
+        if (row < n_rows) {
+            counts[row]++;
+        }
+    }
+    for (int i = 0; i < n_rows; i++) {
+        const vlorp_projection_used *p = &rows[i].projection;
+        (void)fprintf(out, "%3d matrices %6" PRId64 " x %-6" PRId64 " %-5s c %-4" PRId64 " r %-3" PRId64 "%s\n", counts[i],
+                      rows[i].n, rows[i].m, p->side == VLORP_SIDE_LEFT ? "left" : "right", p->c, p->r,
+                      p->exact ? "  kept exact: the budget reaches its width"
+                               : (p->adjusted ? "  adjusted to the width" : ""));
+    }
+}

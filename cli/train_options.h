@@ -1,0 +1,23 @@
+/* train_options.h - the option table's values as a run's settings, for train and plan.
+ *
+ * Layer 7.
+ */
+#ifndef VLORPI_CLI_TRAIN_OPTIONS_H
+#define VLORPI_CLI_TRAIN_OPTIONS_H
+
+#include <stdio.h>
+
+#include "cli/command.h"
+#include "train/job.h"
+#include "train/settings.h"
+
+/* Borrows the texts of cli->options.  settings->record is left NULL. */
+VLORP_CHECKED vlorp_status vlorpi_train_options(vlorpi_train_settings *settings, const vlorpi_cli *cli, vlorp_err *err);
+
+/* The memory table, a column for each usage: classes, total.  Titles head the columns. */
+void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns);
+
+/* The settings really used, one line for each distinct shape. */
+void vlorpi_print_projections(FILE *out, const vlorpi_job *job);
+
+#endif
