@@ -29,6 +29,7 @@ static void print_table(const vlorpi_job *job, const char *const *titles, const 
                  job->sizes.dtype == VLORP_BF16 ? "bfloat16" : "float32",
                  job->sizes.activation_checkpointing ? ", checkpointing" : "");
     vlorpi_print_memory(stdout, titles, columns, n);
+    vlorpi_print_target_hint(stdout, job);
 }
 
 vlorp_status vlorpi_cmd_plan(vlorpi_cli *cli, vlorp_err *err)

@@ -53,6 +53,7 @@ static void show_plan(void *ctx, const vlorpi_job *job, const vlorpi_run_folder 
     const char *titles[] = {"plan"};
     const vlorpi_mem_usage *columns[] = {&job->plan.usage};
     vlorpi_print_memory(stderr, titles, columns, 1);
+    vlorpi_print_target_hint(stderr, job);
 }
 
 static void show_step(void *ctx, const vlorpi_step_metrics *step, int64_t n_steps, double seconds_left)

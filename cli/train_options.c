@@ -129,6 +129,15 @@ void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_
     (void)fputc('\n', out);
 }
 
+void vlorpi_print_target_hint(FILE *out, const vlorpi_job *job)
+{
+    char text[32];
+    if (job->all_targets_bytes > 0 && job->all_targets_bytes < job->plan.usage.total_bytes) {
+        (void)fprintf(out, "hint: --target all would take %s\n",
+                      vlorpi_output_bytes(text, sizeof text, job->all_targets_bytes));
+    }
+}
+
 static bool same_row(const vlorp_parameter_info *a, const vlorp_parameter_info *b)
 {
     return a->n == b->n && a->m == b->m && a->projection.c == b->projection.c && a->projection.side == b->projection.side;

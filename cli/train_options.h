@@ -17,6 +17,9 @@ VLORP_CHECKED vlorp_status vlorpi_train_options(vlorpi_train_settings *settings,
 /* The memory table, a column for each usage: classes, total.  Titles head the columns. */
 void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns);
 
+/* One line when projecting embedding and head too would take less; nothing otherwise. */
+void vlorpi_print_target_hint(FILE *out, const vlorpi_job *job);
+
 /* The settings really used, one line for each distinct shape. */
 void vlorpi_print_projections(FILE *out, const vlorpi_job *job);
 

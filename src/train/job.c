@@ -69,10 +69,7 @@ static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vl
                      (job->settings.targets >> param->role & 1u) != 0;
     matrix.rule = projected ? VLORP_RULE_PROJFACTOR : VLORP_RULE_ADAMW;
     if (projected) {
-        matrix.projection = job->settings.projection;
-        if (matrix.projection.factor == 0 || matrix.projection.rank == 0) {
-            matrix.projection.budget = job->sizes.budget;
-        }
+        matrix.projection = job->sizes.projection;
     }
     return vlorp_optimizer_add_matrix(job->optimizer, &matrix, &id, err);
 }
@@ -120,6 +117,30 @@ static vlorp_status make_plan(vlorpi_job *job, vlorp_err *err)
     return VLORP_OK;
 }
 
+static vlorp_status remake_optimizer(vlorpi_job *job, vlorpi_optimizer_name name, unsigned targets, vlorp_err *err)
+{
+    vlorp_optimizer_free(job->optimizer);
+    job->optimizer = NULL;
+    job->settings.optimizer = name;
+    job->settings.targets = targets;
+    VLORP_TRY(make_optimizer(job, err));
+    return make_plan(job, err);
+}
+
+/* What --target all would take, as a hint for those who did not ask for it. */
+static vlorp_status plan_all_targets(vlorpi_job *job, vlorp_err *err)
+{
+    unsigned asked = job->settings.targets;
+    unsigned all = asked | 1u << VLORPI_ROLE_EMBED | 1u << VLORPI_ROLE_HEAD;
+    job->all_targets_bytes = 0;
+    if (job->settings.optimizer == VLORPI_OPTIMIZER_ADAMW || asked == all) {
+        return VLORP_OK;
+    }
+    VLORP_TRY(remake_optimizer(job, job->settings.optimizer, all, err));
+    job->all_targets_bytes = job->plan.usage.total_bytes;
+    return remake_optimizer(job, job->settings.optimizer, asked, err);
+}
+
 vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *settings, bool need_weights,
                              vlorpi_mem *mem, const vlorpi_log *log, const vlorpi_kernels *kernels,
                              const vlorp_exec *exec, vlorp_err *err)
@@ -134,16 +155,14 @@ vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *setti
     VLORP_TRY(vlorpi_job_size_batches(job, err));
     VLORP_TRY(vlorpi_model_create(&job->model, mem, kernels, exec, &job->model_config, job->sizes.dtype, err));
     VLORP_TRY(make_optimizer(job, err));
-    return make_plan(job, err);
+    VLORP_TRY(make_plan(job, err));
+    return plan_all_targets(job, err);
 }
 
 vlorp_status vlorpi_job_set_optimizer(vlorpi_job *job, vlorpi_optimizer_name name, vlorp_err *err)
 {
-    vlorp_optimizer_free(job->optimizer);
-    job->optimizer = NULL;
-    job->settings.optimizer = name;
-    VLORP_TRY(make_optimizer(job, err));
-    return make_plan(job, err);
+    VLORP_TRY(remake_optimizer(job, name, job->settings.targets, err));
+    return plan_all_targets(job, err);
 }
 
 static vlorp_status allocate_arenas(vlorpi_job *job, vlorp_err *err)

@@ -17,7 +17,7 @@
 /* Sizes that were left to the model and the data, decided. */
 typedef struct vlorpi_job_sizes {
     vlorp_dtype dtype;
-    int64_t budget;        /* M where factor or rank is left open */
+    vlorp_projection projection; /* as asked, with what was left open filled in */
     int64_t max_length;    /* tokens per example */
     int64_t max_examples;  /* per micro-batch */
     int64_t micro_tokens;  /* per micro-batch, evaluation's included */
@@ -46,6 +46,7 @@ typedef struct vlorpi_job {
     vlorpi_checkpoint_saver saver;
     vlorpi_mem_usage tables;    /* booked before the optimizer was made: what the plan starts from */
     vlorpi_plan plan;
+    size_t all_targets_bytes;   /* the plan's total with embedding and head projected too; 0: they are, or nothing is */
     vlorpi_arena arenas[VLORPI_MEM_N_CLASSES]; /* real ones after _allocate */
 } vlorpi_job;
 

@@ -31,6 +31,24 @@ size_t vlorpi_job_memory_limit(const vlorpi_job *job)
     return vlorpi_available_memory() + vlorpi_mem_now(job->mem).total_bytes;
 }
 
+/* Without a budget: the default one alone, or shared out by the factor or rank that was given. */
+static vlorp_projection complete_projection(const vlorp_projection *asked, int64_t width)
+{
+    vlorp_projection p = *asked;
+    int64_t budget = vlorpi_default_budget(width);
+    if (p.budget != 0 || (p.factor != 0 && p.rank != 0)) {
+        return p;
+    }
+    if (p.factor != 0) {
+        p.rank = largest(1, budget / p.factor);
+    } else if (p.rank != 0) {
+        p.factor = largest(1, budget / p.rank);
+    } else {
+        p.budget = budget;
+    }
+    return p;
+}
+
 vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err)
 {
     const vlorpi_train_settings *s = &job->settings;
@@ -44,8 +62,7 @@ vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err)
         }
         sizes->dtype = VLORP_BF16;
     }
-    const vlorp_projection *p = &s->projection;
-    sizes->budget = p->budget != 0 ? p->budget : vlorpi_default_budget(job->model_config.D);
+    sizes->projection = complete_projection(&s->projection, job->model_config.D);
     int64_t positions = job->model_config.max_positions;
     sizes->max_length = s->max_length == VLORPI_AUTO ? (positions < DEFAULT_LENGTH ? positions : DEFAULT_LENGTH)
                                                      : s->max_length;

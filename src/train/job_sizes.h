@@ -7,7 +7,7 @@
 
 #include "train/job.h"
 
-/* dtype, budget and max_length: before the data is read.  E_ARG names the option. */
+/* dtype, projection and max_length: before the data is read.  E_ARG names the option. */
 VLORP_CHECKED vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err);
 
 /* Micro-batches and the length of the run: after the data was read. */

@@ -21,8 +21,7 @@ static const char *dtype_text(vlorp_dtype dtype)
 static json_t *used_sizes(const vlorpi_job *job)
 {
     const vlorpi_job_sizes *s = &job->sizes;
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "dtype", dtype_text(s->dtype), "budget",
-                     (json_int_t)s->budget, "max_length", (json_int_t)s->max_length, "batch_size",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "dtype", dtype_text(s->dtype), "max_length", (json_int_t)s->max_length, "batch_size",
                      (json_int_t)s->max_examples, "micro_tokens", (json_int_t)s->micro_tokens, "num_training_steps",
                      (json_int_t)s->n_steps, "warmup_steps", (json_int_t)s->warmup_steps, "activation_checkpointing",
                      (int)s->activation_checkpointing);
