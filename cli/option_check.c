@@ -138,9 +138,6 @@ static vlorp_status check_training(vlorpi_options *options, vlorp_err *err)
         vlorpi_err_hint(err, "give one of the two");
         return VLORP_E_ARG;
     }
-    if (!vlorpi_options_bool(options, "packing")) {
-        VLORP_FAIL(err, VLORP_E_ARG, "--no_packing: this version does not have it; examples are always packed");
-    }
     if (strcmp(vlorpi_options_text(options, "init"), "random") == 0 &&
         vlorpi_options_text(options, "model") == NULL) {
         VLORP_FAIL(err, VLORP_E_ARG, "--init random: name the config.json of the model to make");

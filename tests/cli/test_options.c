@@ -127,7 +127,6 @@ static void test_mistakes(void **state)
     refuses(train, "m --proj_type svd", "this version does not have it", NULL);
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);
-    refuses(train, "m --no_packing", "--no_packing: this version does not have it", NULL);
     refuses(train, "m --state_dtype bf16", "this version does not have it", NULL);
     refuses(train, "m --adaptive_budget", "this version does not have it", NULL);
     refuses(train, "m --resume d", "--continue_from: this version does not have it", NULL);
