@@ -1,4 +1,5 @@
 /* main.c - picks the command, gives it what it needs, and turns its status into an exit code. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -154,8 +155,21 @@ static int run_words(int argc, char **argv, vlorpi_output *output, vlorpi_mem *m
     return exit_code(status);
 }
 
+/* A standard stream that came closed would lend its number to the next file, and messages would land in the metrics.
+ * The stand-ins refuse what the stream is for, so that lost results are still reported; messages may be lost. */
+static void hold_standard_streams(void)
+{
+    static const int modes[] = {[STDIN_FILENO] = O_WRONLY, [STDOUT_FILENO] = O_RDONLY, [STDERR_FILENO] = O_WRONLY};
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0) {
+            (void)open("/dev/null", modes[fd]); /* the lowest free number: fd */
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
+    hold_standard_streams();
     vlorpi_threads_bound_spinning(argv);
     static vlorpi_mem mem; /* jansson's allocator books here until exit */
     vlorpi_output output;

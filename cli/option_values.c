@@ -30,7 +30,7 @@ static bool has_range(const vlorpi_option_row *row)
 static vlorp_status check_range(const vlorpi_option_row *row, const char *text, double number, vlorp_err *err)
 {
     if (has_range(row) && !(number >= row->min && number <= row->max)) {
-        VLORP_FAIL(err, VLORP_E_ARG, "--%s: %s is not within %.15g .. %.15g", row->name, text, row->min, row->max);
+        VLORP_FAIL(err, VLORP_E_ARG, "--%s: %s is not within %.16g .. %.16g", row->name, text, row->min, row->max);
     }
     return VLORP_OK;
 }

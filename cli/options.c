@@ -101,10 +101,10 @@ static vlorp_status fail_unknown(unsigned command, const char *written, const ch
     }
     (void)vlorpi_err_set(err, VLORP_E_ARG, "%s: there is no such option", written);
     const char *nearest = vlorpi_nearest(name, names, n);
-    if (nearest != NULL) {
-        vlorpi_err_hint(err, "did you mean --%s?", nearest);
-    } else if (find_row(VLORPI_CMD_ALL, name) >= 0) {
+    if (find_row(VLORPI_CMD_ALL, name) >= 0) {
         vlorpi_err_hint(err, "--%s belongs to another command", name);
+    } else if (nearest != NULL) {
+        vlorpi_err_hint(err, "did you mean --%s?", nearest);
     } else {
         vlorpi_err_hint(err, "--help lists the options");
     }

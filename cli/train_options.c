@@ -40,7 +40,7 @@ static vlorp_status read_method(vlorpi_train_settings *s, const vlorpi_options *
 {
     double factor = vlorpi_options_double(o, "factor");
     if (vlorpi_options_has(o, "factor") && factor < 1) {
-        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "--factor %g: this version has whole factors only, from 1", factor);
+        VLORP_FAIL(err, VLORP_E_ARG, "--factor %g: this version has whole factors only, from 1", factor);
     }
     s->optimizer = strcmp(vlorpi_options_text(o, "optimizer"), "adamw") == 0 ? VLORPI_OPTIMIZER_ADAMW
                                                                              : VLORPI_OPTIMIZER_PROJFACTOR;
@@ -74,6 +74,7 @@ static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
     s->warmup = vlorpi_options_double(o, "warmup_steps");
     s->scheduler =
         (vlorp_schedule_kind)CHOICE(vlorpi_options_text(o, "scheduler"), "constant", "linear", "cosine", "cosine_restarts");
+    s->num_cycles = vlorpi_options_int(o, "num_cycles");
     s->min_lr_ratio = vlorpi_options_double(o, "min_lr_ratio");
     s->weight_decay = vlorpi_options_double(o, "weight_decay");
     s->grad_clipping = vlorpi_options_double(o, "grad_clipping");

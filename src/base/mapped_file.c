@@ -11,7 +11,7 @@
 vlorp_status vlorpi_mapped_file_open(vlorpi_mapped_file *file, const char *path, vlorp_err *err)
 {
     *file = (vlorpi_mapped_file){0};
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a pipe without a writer is refused, not waited for */
     if (fd < 0) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));
     }

@@ -4,7 +4,6 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/statvfs.h>
 
 /* The number after `key` in a file of "Key:   123 kB" lines, in bytes. */
 static size_t read_kib_line(const char *path, const char *key)
@@ -71,6 +70,27 @@ static bool cgroup_folder(char *path, size_t n_bytes)
     return found;
 }
 
+/* What a cgroup holds of cached file pages, which the kernel takes back before it lets anybody fail. */
+static size_t cached_files(const char *folder)
+{
+    char path[2100];
+    (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
+    FILE *file = fopen(path, "r");
+    if (file == NULL) {
+        return 0;
+    }
+    size_t n_bytes = 0;
+    char line[256];
+    while (fgets(line, sizeof line, file) != NULL) {
+        unsigned long long value = 0;
+        if (sscanf(line, "inactive_file %llu", &value) == 1 || sscanf(line, "active_file %llu", &value) == 1) {
+            n_bytes += (size_t)value;
+        }
+    }
+    (void)fclose(file);
+    return n_bytes;
+}
+
 /* What the tightest limit between this cgroup and the root leaves; SIZE_MAX without one. */
 static size_t cgroup_headroom(void)
 {
@@ -87,6 +107,8 @@ static size_t cgroup_headroom(void)
         bool limited = read_number(path, &limit);
         (void)snprintf(path, sizeof path, "%s/memory.current", folder);
         if (limited && read_number(path, &used)) {
+            size_t cached = cached_files(folder);
+            used -= cached < used ? cached : used;
             size_t left = limit > used ? limit - used : 0;
             least = left < least ? left : least;
         }
@@ -101,25 +123,4 @@ size_t vlorpi_available_memory(void)
     size_t machine = read_kib_line("/proc/meminfo", "MemAvailable");
     size_t headroom = cgroup_headroom();
     return headroom < machine ? headroom : machine;
-}
-
-size_t vlorpi_free_disk(const char *path)
-{
-    char folder[4096];
-    (void)snprintf(folder, sizeof folder, "%s", path);
-    for (;;) {
-        struct statvfs info;
-        if (statvfs(folder[0] != '\0' ? folder : ".", &info) == 0) {
-            return (size_t)info.f_bavail * (size_t)info.f_frsize;
-        }
-        char *slash = strrchr(folder, '/');
-        if (folder[0] == '\0' || slash == folder) {
-            return 0;
-        }
-        if (slash == NULL) {
-            folder[0] = '\0';
-        } else {
-            *slash = '\0';
-        }
-    }
 }

@@ -1,4 +1,4 @@
-/* system_memory.h - what the operating system says of memory and disk.
+/* system_memory.h - what the operating system says of memory.
  *
  * Layer 0, of the program.  Figures are bytes; 0 means the system does not tell.
  */
@@ -18,8 +18,5 @@ vlorpi_process_memory vlorpi_process_memory_now(void);
 /* What this process may still take: the machine's available memory, or what its cgroup's limit
  * leaves, whichever is less. */
 size_t vlorpi_available_memory(void);
-
-/* Free space of the file system that holds path (or will: the nearest existing parent). */
-size_t vlorpi_free_disk(const char *path);
 
 #endif

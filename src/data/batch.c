@@ -97,25 +97,15 @@ bool vlorpi_batch_next(vlorpi_token_batch *batch, const vlorpi_dataset *dataset,
     return *place > begin;
 }
 
-bool vlorpi_batch_fill(vlorpi_token_batch *batch, const vlorpi_dataset *dataset, uint64_t seed, int64_t first,
-                       int64_t n_examples, int64_t micro, int64_t max_examples, int64_t max_tokens)
-{
-    int64_t place = first;
-    int64_t n_tokens;
-    stream_reader reader = open_stream(dataset, seed);
-    int64_t end = vlorpi_dataset_n_examples(dataset) > 0 ? first + n_examples : first;
-    for (int64_t m = 0; m < micro && place < end; m++) {
-        place = pack(NULL, &n_tokens, &reader, place, end, max_examples, max_tokens);
-    }
-    return vlorpi_batch_next(batch, dataset, seed, &place, end, max_examples, max_tokens);
-}
-
 int64_t vlorpi_batch_largest(const vlorpi_dataset *dataset, uint64_t seed, int64_t n_examples_per_step,
                              int64_t n_steps, int64_t max_examples)
 {
+    enum { MOST_EXAMPLES = 1 << 22 }; /* a second or so; runs that see more are cut to what was found in these */
     int64_t most = 0;
+    int64_t most_steps = MOST_EXAMPLES / n_examples_per_step + 1;
+    n_steps = vlorpi_dataset_n_examples(dataset) < 1 ? 0 : n_steps < most_steps ? n_steps : most_steps;
     stream_reader reader = open_stream(dataset, seed);
-    for (int64_t step = 0; step < n_steps && vlorpi_dataset_n_examples(dataset) > 0; step++) {
+    for (int64_t step = 0; step < n_steps; step++) {
         int64_t end = (step + 1) * n_examples_per_step;
         for (int64_t place = step * n_examples_per_step; place < end;) {
             int64_t n_tokens;

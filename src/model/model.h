@@ -59,8 +59,9 @@ VLORP_CHECKED vlorp_status vlorpi_model_init_random(vlorpi_model *model, uint64_
  *   *loss_sum: sum of -log p(target) over targets (nats); the head runs on target tokens alone.
  *   sink NULL: loss only, in fp32 throughout.  With a sink and bf16 weights each layer's input is
  *   rounded to bf16, which is how it is kept for backward, with checkpointing and without.
- * Errors: E_NUMERIC when a loss is not finite, before anything of its block reaches the sink; E_ARG
- * and E_LIMIT for ids, positions or segments that do not fit; whatever the sink returns. */
+ * Errors: E_NUMERIC when a loss is not finite, before anything of its block reaches the sink; E_SHAPE
+ * for ids outside the vocabulary, E_ARG and E_LIMIT for positions or segments that do not fit; whatever the sink
+ * returns. */
 VLORP_CHECKED vlorp_status vlorpi_model_loss(vlorpi_model *model, const vlorpi_token_batch *batch,
                                              const vlorpi_sink *sink, double *loss_sum, vlorp_err *err);
 

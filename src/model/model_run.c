@@ -17,7 +17,7 @@ static vlorp_status check_ids(const vlorpi_model *model, const int32_t *ids, int
 {
     for (int64_t t = 0; t < n; t++) {
         if (ids[t] < 0 || ids[t] >= model->config.V) {
-            VLORP_FAIL(err, VLORP_E_ARG, "token id %d is outside the model's vocabulary of %lld; the tokenizer "
+            VLORP_FAIL(err, VLORP_E_SHAPE, "token id %d is outside the model's vocabulary of %lld; the tokenizer "
                        "belongs to another model", (int)ids[t], (long long)model->config.V);
         }
     }

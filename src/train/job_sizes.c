@@ -83,10 +83,15 @@ static vlorp_status size_run(vlorpi_job *job, vlorp_err *err)
         sizes->n_steps = (int64_t)ceil(examples / (double)s->total_batch_size);
     }
     if (job->data != NULL && vlorpi_dataset_n_examples(job->data) < 1) {
-        VLORP_FAIL(err, VLORP_E_ARG, "%s: no example is left to train on", s->dataset);
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "%s: no example is left to train on", s->dataset);
+        if (job->data_report.n_without_target > 0) {
+            vlorpi_err_hint(err, "%" PRId64 " examples have no answer within %" PRId64 " tokens: raise --max_length",
+                            job->data_report.n_without_target, sizes->max_length);
+        }
+        return VLORP_E_ARG;
     }
     sizes->warmup_steps = s->warmup < 1 ? (int64_t)ceil(s->warmup * (double)sizes->n_steps) : (int64_t)s->warmup;
-    if (sizes->n_steps > 0 && sizes->warmup_steps >= sizes->n_steps) {
+    if (sizes->n_steps > 0 && sizes->warmup_steps > sizes->n_steps) {
         vlorpi_log_warn(job->log, "warm-up takes %" PRId64 " of %" PRId64 " steps: the full rate is never reached",
                         sizes->warmup_steps, sizes->n_steps);
     }

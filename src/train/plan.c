@@ -50,6 +50,11 @@ vlorp_status vlorpi_plan_make(vlorpi_job *job, vlorpi_plan *plan, vlorp_err *err
         /* blocks are multiples of 64, so each block's header is the only difference */
         book(&plan->usage, classes[c], use.bytes[c] + (size_t)use.n_blocks[c] * (vlorpi_mem_footprint(64) - 64));
     }
+    /* With a small model and much data, reading the data was the dearest moment; it is over, so it is known. */
+    vlorpi_mem_usage before = vlorpi_mem_peak(job->mem);
+    if (before.total_bytes > plan->usage.total_bytes) {
+        plan->usage = before;
+    }
     return VLORP_OK;
 }
 

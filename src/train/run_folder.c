@@ -1,6 +1,5 @@
 #include "train/run_folder.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -115,34 +114,6 @@ static vlorp_status remove_file(const char *path, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* A model folder is flat; anything deeper is not ours and stops the removal. */
-static vlorp_status remove_flat_folder(const char *path, vlorp_err *err)
-{
-    DIR *dir = opendir(path);
-    if (dir == NULL) {
-        if (errno == ENOENT) {
-            return VLORP_OK;
-        }
-        VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));
-    }
-    vlorp_status status = VLORP_OK;
-    for (struct dirent *entry = readdir(dir); entry != NULL && status == VLORP_OK; entry = readdir(dir)) {
-        char file[VLORPI_PATH_BYTES];
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
-            continue;
-        }
-        status = join(file, path, entry->d_name, err);
-        if (status == VLORP_OK) {
-            status = remove_file(file, err);
-        }
-    }
-    (void)closedir(dir);
-    if (status == VLORP_OK && rmdir(path) != 0) {
-        status = vlorpi_err_set(err, VLORP_E_IO, "%s: cannot be removed: %s", path, strerror(errno));
-    }
-    return status;
-}
-
 vlorp_status vlorpi_run_folder_create(const vlorpi_run_folder *folder, bool overwrite, vlorp_err *err)
 {
     bool holds_run = exists(folder->settings) || exists(folder->metrics) || exists(folder->model);
@@ -155,10 +126,14 @@ vlorp_status vlorpi_run_folder_create(const vlorpi_run_folder *folder, bool over
     if (holds_run) {
         VLORP_TRY(remove_file(folder->settings, err));
         VLORP_TRY(remove_file(folder->metrics, err));
-        VLORP_TRY(remove_flat_folder(folder->model, err));
     }
     if (access(folder->path, W_OK | X_OK) != 0) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be written: %s", folder->path, strerror(errno));
     }
     return VLORP_OK;
+}
+
+vlorp_status vlorpi_run_folder_restore(const vlorpi_run_folder *folder, vlorp_err *err)
+{
+    return make_folders(folder->path, err);
 }

@@ -29,7 +29,10 @@ VLORP_CHECKED vlorp_status vlorpi_run_folder_choose(vlorpi_run_folder *folder, c
                                                     vlorp_err *err);
 
 /* Creates it.  A folder that already holds a run is E_STATE with the way out as hint, unless
- * overwrite: then its model, metrics and settings are removed first. */
+ * overwrite: then its metrics and settings are removed first, and its model stays until the new one is whole. */
 VLORP_CHECKED vlorp_status vlorpi_run_folder_create(const vlorpi_run_folder *folder, bool overwrite, vlorp_err *err);
+
+/* Makes the folder again where it was removed meanwhile: a finished training must have a place to be saved. */
+VLORP_CHECKED vlorp_status vlorpi_run_folder_restore(const vlorpi_run_folder *folder, vlorp_err *err);
 
 #endif

@@ -25,6 +25,7 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
         .grad_clipping = 1,
         .scheduler = VLORP_SCHEDULE_COSINE,
         .warmup = 0.03,
+        .num_cycles = 2,
         .min_lr_ratio = 0.1,
         .rounding = VLORP_ROUND_STOCHASTIC,
         .dtype = VLORPI_AUTO,

@@ -47,6 +47,7 @@ typedef struct vlorpi_train_settings {
     double lr, beta1, beta2, eps, weight_decay, grad_clipping; /* eps < 0: the optimizer's own */
     vlorp_schedule_kind scheduler;
     double warmup;              /* steps, or a fraction of the run when below 1 */
+    int64_t num_cycles;         /* of cosine_restarts */
     double min_lr_ratio;
     vlorp_rounding rounding;
 

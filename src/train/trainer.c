@@ -87,6 +87,7 @@ static vlorp_schedule schedule_of(const vlorpi_job *job)
     schedule.lr = job->settings.lr;
     schedule.n_steps = job->sizes.n_steps;
     schedule.warmup_steps = job->sizes.warmup_steps;
+    schedule.n_cycles = job->settings.num_cycles;
     schedule.min_lr_ratio = job->settings.min_lr_ratio;
     return schedule;
 }
@@ -149,6 +150,7 @@ static vlorpi_checkpoint_model what_to_save(const vlorpi_job *job)
         .source = job->source,
         .tokenizer = job->tokenizer,
         .kernels = job->kernels,
+        .overwrite = job->settings.overwrite, /* the old model stays until the new one is there */
     };
 }
 
@@ -158,6 +160,7 @@ static vlorp_status save(trainer *t, vlorp_err *err)
     vlorpi_job_end_training(job);
     vlorpi_mem_set_phase(job->mem, "save");
     vlorpi_checkpoint_model model = what_to_save(job);
+    VLORP_TRY(vlorpi_run_folder_restore(&t->folder, err));
     return vlorpi_checkpoint_save_model(&job->saver, &model, t->folder.model, err);
 }
 
@@ -194,8 +197,8 @@ static vlorp_status check_fits(const vlorpi_job *job, vlorp_err *err)
     if (need <= limit || job->settings.force) {
         return VLORP_OK;
     }
-    (void)vlorpi_err_set(err, VLORP_E_LIMIT, "the plan needs %.2f GiB and %.2f GiB are available", (double)need * 0x1p-30,
-                         (double)limit * 0x1p-30);
+    (void)vlorpi_err_set(err, VLORP_E_LIMIT, "the plan needs %.1f MiB and %.1f MiB are available", (double)need * 0x1p-20,
+                         (double)limit * 0x1p-20);
     vlorpi_err_hint(err, "%sa smaller --batch_size or --max_length, a smaller --budget, or --force to try anyway",
                     job->sizes.activation_checkpointing ? "" : "--activation_checkpointing, ");
     return VLORP_E_LIMIT;

@@ -80,6 +80,7 @@ class CommandLine(ProgramTest):
     def test_usage_errors(self):
         self.refuses(2, ["trian"], "trian: there is no such command", "vlorp train")
         self.refuses(2, ["bench"], "this version does not have the command")
+        self.refuses(2, ["train", "m", "--task", "ppl"], "--task belongs to another command")
         for command in COMMANDS:
             self.refuses(2, [command, "m", "--thread", "2"], "--thread: there is no such option", "--threads")
             self.refuses(2, [command, "m", "--threads", "0"], "--threads")
@@ -206,6 +207,25 @@ class Results(ProgramTest):
                 self.assertIn(b"vlorp: error: standard output", err)
 
 
+    def test_closed_streams(self):
+        def without(fd, *words):
+            return subprocess.run([VLORP, *words], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE, timeout=TIMEOUT_SECONDS, check=False,
+                                  preexec_fn=lambda: os.close(fd))
+        closed_in = without(0, "tokenize", STORIES)
+        self.assertEqual(closed_in.returncode, 1)
+        self.assertIn(b"vlorp: error: standard input", closed_in.stderr)
+        closed_out = without(1, "generate", STORIES, "--prompt", "Once", "--max_new_tokens", "2")
+        self.assertEqual(closed_out.returncode, 1)
+        self.assertIn(b"vlorp: error: standard output", closed_out.stderr)
+        data = self.path("data.jsonl", '{"question": "Who is Lily?", "answer": "A girl."}\n' * 4)
+        run_folder = self.path("run")
+        self.assertEqual(without(2, "train", STORIES, "--dataset", data, "--save_dir", run_folder,
+                                 "--num_training_steps", "2").returncode, 0)
+        with open(f"{run_folder}/metrics.jsonl", encoding="utf-8") as file:
+            self.assertEqual([json.loads(line)["step"] for line in file], [1, 2])  # no message among them
+
+
 class Training(ProgramTest):
     def data(self):
         return self.path("data.jsonl", "".join(
@@ -236,6 +256,20 @@ class Training(ProgramTest):
                 open(f"{model}/model.safetensors", "rb") as b:
             self.assertEqual(a.read(), b.read())  # run.json repeats the run
 
+    def test_overwriting_the_model_in_use(self):
+        folder = self.path("run")
+        words = ["--dataset", self.data(), "--save_dir", folder, "--num_training_steps", "1"]
+        self.assertEqual(run("train", STORIES, *words)[0], 0)
+        code, _, err = run("train", f"{folder}/model", *words, "--overwrite")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(run("generate", f"{folder}/model", "--prompt", "x", "--max_new_tokens", "1")[0], 0)
+        self.assertEqual(sorted(os.listdir(folder)), ["metrics.jsonl", "model", "run.json"])
+
+    def test_random_weights_for_a_lone_config(self):
+        code, _, err = run("train", f"{STORIES}/config.json", "--init", "random", "--dataset", self.data(), "--save_dir",
+                           self.path("run"), "--num_training_steps", "1")
+        self.assertEqual(code, 0, err)
+
     def test_damaged_data(self):
         for name, content, text in (("a.jsonl", '{"question": "x", "answer": "y"}\n{"question": \n', "a.jsonl"),
                                     ("b.json", "[", "b.json"), ("c.jsonl", '{"foo": 1}\n', "c.jsonl"),
@@ -246,6 +280,15 @@ class Training(ProgramTest):
             self.assertEqual(out, b"")
             self.assertIn(text, err.decode())
             self.assertFalse(os.path.exists(self.path("run/model")))
+
+    def test_a_pipe_is_no_data(self):
+        os.mkfifo(self.path("pipe.jsonl"))
+        self.refuses(1, ["train", STORIES, "--dataset", self.path("pipe.jsonl")], "pipe.jsonl", "not a regular file")
+
+    def test_endless_runs_are_planned(self):
+        code, _, err = run("plan", STORIES, "--dataset", self.data(), "--batch_size", "2", "--num_training_steps",
+                           "1000000000000")
+        self.assertEqual(code, 0, err)
 
 
 class DamagedModels(ProgramTest):

@@ -220,10 +220,10 @@ static void test_refusals(void **state)
     double loss = 1;
 
     batch.ids[7] = 67;
-    assert_int_equal(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err), VLORP_E_ARG);
+    assert_int_equal(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err), VLORP_E_SHAPE);
     batch.ids[7] = 0;
     batch.targets[7] = 67;
-    assert_int_equal(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err), VLORP_E_ARG);
+    assert_int_equal(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err), VLORP_E_SHAPE);
     batch.targets[7] = -1;
     batch.positions[7] = 107;
     assert_int_equal(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err), VLORP_E_LIMIT);

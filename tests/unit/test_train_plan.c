@@ -90,6 +90,27 @@ static void plan_equals_ledger(void **state)
     assert_int_equal(n_compared, n_cases);
 }
 
+/* Where reading the data takes more than training, the plan says so. */
+static void reading_much_data_is_planned(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    plan_case c = {.name = "much data"};
+    vlorpi_train_settings s = tiny_settings();
+    s.dataset = shared_data("text/tinyshakespeare.txt");
+    s.max_length = 16;
+    s.batch_size = 1;
+    s.total_batch_size = 2;
+    s.num_training_steps = 1;
+    s.save_dir = make_run_folder();
+    vlorp_exec exec = test_exec();
+    vlorpi_mem *mem = test_mem();
+    memset(&mem->at_peak, 0, sizeof mem->at_peak);
+    vlorpi_train_events events = {.ctx = &c, .finished = compare};
+    ASSERT_OK(vlorpi_train(&s, mem, NULL, vlorpi_kernels_select(NULL), &exec, &events, &err));
+    remove_run_folder(s.save_dir);
+}
+
 /* A plan for another optimizer after the first is the plan of that optimizer alone. */
 static void plans_side_by_side(void **state)
 {
@@ -98,6 +119,7 @@ static void plans_side_by_side(void **state)
     vlorp_exec exec = test_exec();
     vlorpi_train_settings s = tiny_settings();
     vlorpi_job job;
+    memset(&test_mem()->at_peak, 0, sizeof test_mem()->at_peak);
     ASSERT_OK(vlorpi_job_open(&job, &s, true, test_mem(), NULL, vlorpi_kernels_select(NULL), &exec, &err));
     vlorpi_mem_usage projfactor = job.plan.usage;
     ASSERT_OK(vlorpi_job_set_optimizer(&job, VLORPI_OPTIMIZER_ADAMW, &err));
@@ -110,7 +132,9 @@ static void plans_side_by_side(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(plan_equals_ledger), cmocka_unit_test(plans_side_by_side)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(plan_equals_ledger),
+                                       cmocka_unit_test(reading_much_data_is_planned),
+                                       cmocka_unit_test(plans_side_by_side)};
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove_tiny_questions();
     return n_failed;
