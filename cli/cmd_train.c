@@ -91,10 +91,14 @@ static void show_end(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *
         const vlorpi_mem_usage *columns[] = {&job->plan.usage, &ledger};
         vlorpi_print_memory(stderr, titles, columns, 2);
         char peak[32];
+        char mapped[32];
         char libraries[32];
         vlorpi_process_memory process = vlorpi_process_memory_now();
-        (void)fprintf(stderr, "the process's peak: %s, file pages included (libraries may take %s beyond the ledger)\n",
+        (void)fprintf(stderr,
+                      "the process's peak: %s; beyond the ledger it may hold pages of mapped files (%s) and what libraries "
+                      "take (at most %s)\n",
                       vlorpi_output_bytes(peak, sizeof peak, process.peak_rss_bytes),
+                      vlorpi_output_bytes(mapped, sizeof mapped, vlorpi_source_mapped_bytes(job->source)),
                       vlorpi_output_bytes(libraries, sizeof libraries, LIBRARY_BYTES));
         if (v->n_evals > 1) {
             (void)fprintf(stderr, "held-out loss: %.4f before, %.4f after\n", v->first_eval, v->last_eval);

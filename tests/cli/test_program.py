@@ -256,6 +256,23 @@ class Training(ProgramTest):
                 open(f"{model}/model.safetensors", "rb") as b:
             self.assertEqual(a.read(), b.read())  # run.json repeats the run
 
+    def test_memory_beyond_the_ledger(self):
+        """What libraries and the kernel take is within the constant that the program states."""
+        with open(VLORP, "rb") as file:
+            if b"__asan_init" in file.read():
+                self.skipTest("a sanitizer's own memory is not the program's")
+        folder = self.path("run")
+        command = [VLORP, "train", STORIES, "--dataset", self.data(), "--save_dir", folder, "--num_training_steps", "3"]
+        with open(self.path("log"), "wb") as log:
+            child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
+            _, status, usage = os.wait4(child.pid, 0)
+        self.assertEqual(status, 0)
+        with open(f"{folder}/metrics.jsonl", encoding="utf-8") as file:
+            ledger = max(json.loads(line)["memory_bytes"] for line in file)
+        mapped = os.path.getsize(f"{STORIES}/model.safetensors")
+        self.assertGreater(usage.ru_maxrss * 1024, mapped)
+        self.assertLess(usage.ru_maxrss * 1024 - ledger - mapped, 96 << 20)
+
     def test_overwriting_the_model_in_use(self):
         folder = self.path("run")
         words = ["--dataset", self.data(), "--save_dir", folder, "--num_training_steps", "1"]
