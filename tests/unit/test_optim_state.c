@@ -1,93 +1,7 @@
 /* Saving and loading: exact resumption under every rule, other versions, hostile bytes, bfloat16 state. */
-#include "optim_support.h"
+#include "optim_model.h"
 
-enum { N = 24, COLS = 40, N_MATRICES = 9, TOKENS = 6 };
-
-static const struct matrix_row {
-    vlorp_rule rule;
-    vlorp_projection projection;
-    bool transposed;
-} rows[N_MATRICES] = {
-    {VLORP_RULE_PROJFACTOR, {.factor = 4, .rank = 2}, false},
-    {VLORP_RULE_PROJFACTOR, {.factor = 4, .rank = 2, .distribution = VLORP_SVD}, false},
-    {VLORP_RULE_PROJFACTOR, {.factor = 1, .rank = 3, .divisor = 2, .side = VLORP_SIDE_RIGHT}, false},
-    {VLORP_RULE_VLORP_OS, {.factor = 2, .rank = 1, .distribution = VLORP_RADEMACHER}, true},
-    {VLORP_RULE_VLORP_SS, {.factor = 4, .rank = 2, .side = VLORP_SIDE_RIGHT, .distribution = VLORP_SVD}, true},
-    {VLORP_RULE_VLORP_SGD, {.factor = 1, .rank = 3, .divisor = 4}, false},
-    {VLORP_RULE_SGD, {.factor = 0}, false},
-    {VLORP_RULE_ADAMW, {.factor = 0}, true},
-    {VLORP_RULE_PROJFACTOR, {.factor = 64, .rank = 8}, true}, /* kept exact */
-};
-
-typedef struct model {
-    vlorp_optimizer *o;
-    float w[N_MATRICES][N * COLS];
-} model;
-
-static vlorp_optimizer_config config(int policy, vlorp_dtype state_dtype)
-{
-    vlorp_optimizer_config c = vlorp_optimizer_config_default();
-    c.update_gap = 3;
-    c.max_tokens = TOKENS;
-    c.momentum = (vlorp_momentum)policy;
-    c.state_dtype = state_dtype;
-    return c;
-}
-
-static model *model_create(const vlorp_optimizer_config *c)
-{
-    vlorp_err err = {0};
-    model *s = calloc(1, sizeof *s);
-    assert_non_null(s);
-    ASSERT_OK(vlorp_optimizer_create(&s->o, c, &err));
-    for (int i = 0; i < N_MATRICES; i++) {
-        static char name[16];
-        (void)snprintf(name, sizeof name, "matrix.%d", i);
-        vlorp_matrix m = vlorp_matrix_default();
-        m.name = name;
-        m.n = N;
-        m.m = COLS;
-        m.weight = s->w[i];
-        m.rule = rows[i].rule;
-        m.projection = rows[i].projection;
-        m.transposed = rows[i].transposed;
-        m.weight_decay = 0.1;
-        int id;
-        ASSERT_OK(vlorp_optimizer_add_matrix(s->o, &m, &id, &err));
-    }
-    ASSERT_OK(vlorp_optimizer_commit(s->o, &err));
-    return s;
-}
-
-static void model_free(model *s)
-{
-    vlorp_optimizer_free(s->o);
-    free(s);
-}
-
-/* Two micro-batches, with a probe where one is wanted. */
-static void model_step(model *s, int step)
-{
-    static float dy[TOKENS * N];
-    static float x[TOKENS * COLS];
-    vlorp_err err = {0};
-    uint64_t seed = 100 + (uint64_t)step;
-    for (int i = 0; i < 2 * N_MATRICES; i++) {
-        for (int e = 0; e < TOKENS * N; e++) {
-            dy[e] = test_uniform(&seed);
-        }
-        for (int e = 0; e < TOKENS * COLS; e++) {
-            x[e] = test_uniform(&seed);
-        }
-        if (vlorp_optimizer_wants_probe(s->o, i / 2)) {
-            assert_int_equal(vlorp_optimizer_accumulate_factors(s->o, i / 2, dy, 0, x, 0, TOKENS, &err), VLORP_E_STATE);
-            ASSERT_OK(vlorp_optimizer_probe_factors(s->o, i / 2, dy, 0, x, 0, TOKENS, &err));
-        }
-        ASSERT_OK(vlorp_optimizer_accumulate_factors(s->o, i / 2, dy, 0, x, 0, TOKENS, &err));
-    }
-    vlorp_step args = {.lr = 1e-2, .grad_scale = 0.1, .max_grad_norm = 1};
-    ASSERT_OK(vlorp_optimizer_step(s->o, &args, NULL, &err));
-}
+#include <pthread.h>
 
 static unsigned char *save(const model *s, size_t *n_bytes)
 {
@@ -347,6 +261,218 @@ static void narrow_state_follows_wide_state(void **state)
     ASSERT_BELOW(fabs(error) / size, 5e-4);
 }
 
+/* The plan is the ledger for every rule, and each failing allocation is reported with nothing held. */
+static void memory_is_as_planned(void **state)
+{
+    (void)state;
+    static const vlorpi_mem_class classes[VLORP_MEMORY_N_CLASSES] = {VLORPI_MEM_GRADS, VLORPI_MEM_OPT_STATE,
+                                                                     VLORPI_MEM_PROJECTION, VLORPI_MEM_WORKSPACE,
+                                                                     VLORPI_MEM_OTHER};
+    bool done = false;
+    for (uint64_t fail_at = 1; !done; fail_at++) {
+        vlorp_err err = {0};
+        vlorpi_mem mem;
+        vlorpi_mem_init(&mem);
+        mem.fail_at = fail_at;
+        vlorp_optimizer_config c = config(VLORP_MOMENTUM_TRANSPORT, fail_at % 2 == 0 ? VLORP_BF16 : VLORP_F32);
+        c.allocator = vlorpi_mem_allocator(&mem);
+        model *s = calloc(1, sizeof *s);
+        assert_non_null(s);
+        vlorp_status status = model_init(s, &c, &err);
+        done = status == VLORP_OK;
+        if (done) {
+            vlorp_optimizer_memory use;
+            ASSERT_OK(vlorp_optimizer_memory_use(s->o, &use, &err));
+            vlorpi_mem_usage now = vlorpi_mem_now(&mem);
+            for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+                assert_int_equal(use.bytes[i] + (size_t)use.n_blocks[i] * vlorpi_mem_footprint(0), now.bytes[classes[i]]);
+            }
+            uint64_t n_allocations = mem.n_allocations;
+            for (int step = 0; step < 7; step++) {
+                model_step(s, step);
+            }
+            assert_int_equal(mem.n_allocations, n_allocations);
+        } else {
+            assert_int_equal(status, VLORP_E_NOMEM);
+        }
+        model_free(s);
+        assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
+        assert_true(fail_at < 100);
+    }
+}
+
+typedef struct worker {
+    pthread_t thread;
+    model *model;
+} worker;
+
+static void *work(void *arg)
+{
+    worker *w = arg;
+    for (int step = 0; step < 7; step++) {
+        model_step(w->model, step);
+    }
+    return NULL;
+}
+
+/* Handles in different threads at once do what they do alone. */
+static void handles_share_nothing(void **state)
+{
+    (void)state;
+    enum { WORKERS = 6 };
+    worker workers[WORKERS];
+    for (int i = 0; i < WORKERS; i++) {
+        vlorp_optimizer_config c = config(i % 3, i % 2 == 0 ? VLORP_F32 : VLORP_BF16);
+        workers[i].model = model_create(&c);
+        assert_int_equal(pthread_create(&workers[i].thread, NULL, work, &workers[i]), 0);
+    }
+    for (int i = 0; i < WORKERS; i++) {
+        assert_int_equal(pthread_join(workers[i].thread, NULL), 0);
+        vlorp_optimizer_config c = config(i % 3, i % 2 == 0 ? VLORP_F32 : VLORP_BF16);
+        worker alone = {.model = model_create(&c)};
+        (void)work(&alone);
+        assert_memory_equal(alone.model->w, workers[i].model->w, sizeof alone.model->w);
+        model_free(alone.model);
+        model_free(workers[i].model);
+    }
+}
+
+/* Sums over two ranks, called per parameter with S and never with G. */
+typedef struct ranks {
+    int n_calls;
+    int64_t n_floats;
+} ranks;
+
+static vlorp_status sum_doubled(void *ctx, float *data, int64_t n, vlorp_err *err)
+{
+    ranks *r = ctx;
+    (void)err;
+    r->n_calls++;
+    r->n_floats += n;
+    for (int64_t i = 0; i < n; i++) {
+        data[i] += data[i]; /* the other rank holds the same */
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status refuse_to_sum(void *ctx, float *data, int64_t n, vlorp_err *err)
+{
+    (void)ctx;
+    (void)data;
+    (void)n;
+    if (err != NULL) {
+        err->code = VLORP_E_COMM;
+    }
+    return VLORP_E_COMM;
+}
+
+static void ranks_reduce_the_small_sums(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    ranks r = {0};
+    vlorp_optimizer_config c = config(VLORP_MOMENTUM_RESET, VLORP_F32);
+    model *alone = model_create(&c);
+    c.all_reduce = sum_doubled;
+    c.all_reduce_ctx = &r;
+    model *rank = model_create(&c);
+    float g[N * COLS];
+    uint64_t seed = 8;
+    for (int e = 0; e < N * COLS; e++) {
+        g[e] = test_uniform(&seed);
+    }
+    int64_t n_floats = 0;
+    for (int i = 0; i < N_MATRICES; i++) {
+        for (int part = 0; part < 2; part++) {
+            if (vlorp_optimizer_wants_probe(alone->o, i)) {
+                ASSERT_OK(vlorp_optimizer_probe(alone->o, i, g, 0, &err));
+                ASSERT_OK(vlorp_optimizer_probe(rank->o, i, g, 0, &err));
+            }
+            ASSERT_OK(vlorp_optimizer_accumulate(alone->o, i, g, 0, &err));
+        }
+        ASSERT_OK(vlorp_optimizer_accumulate(rank->o, i, g, 0, &err));
+        vlorp_parameter_info info;
+        ASSERT_OK(vlorp_optimizer_parameter(rank->o, i, &info, &err));
+        n_floats += info.projection.M > 0 ? info.projection.u_dim * info.projection.M : N * COLS;
+    }
+    vlorp_step step = {.lr = 1e-2, .grad_scale = 0.1, .max_grad_norm = 1};
+    ASSERT_OK(vlorp_optimizer_step(alone->o, &step, NULL, &err));
+    ASSERT_OK(vlorp_optimizer_step(rank->o, &step, NULL, &err));
+    for (int i = 0; i < N_MATRICES; i++) { /* doubling and adding twice round differently */
+        double error = 0;
+        double size = 0;
+        for (int e = 0; e < N * COLS; e++) {
+            error += pow((double)alone->w[i][e] - (double)rank->w[i][e], 2);
+            size += pow((double)alone->w[i][e], 2);
+        }
+        ASSERT_BELOW(sqrt(error / size), 1e-4);
+    }
+    assert_int_equal(r.n_calls, N_MATRICES);
+    assert_int_equal(r.n_floats, n_floats);
+    model_free(rank);
+    c.all_reduce = refuse_to_sum;
+    rank = model_create(&c);
+    for (int i = 0; i < N_MATRICES; i++) {
+        if (vlorp_optimizer_wants_probe(rank->o, i)) {
+            ASSERT_OK(vlorp_optimizer_probe(rank->o, i, g, 0, &err));
+        }
+    }
+    assert_int_equal(vlorp_optimizer_step(rank->o, &step, NULL, &err), VLORP_E_COMM);
+    model_free(rank);
+    model_free(alone);
+}
+
+/* Probes that must be refused, and gradients of zero and of extreme size. */
+static void probes_are_checked(void **state)
+{
+    (void)state;
+    enum { SVD = 1 };
+    static const float sizes[] = {0.0f, 1e-30f, 1e30f};
+    vlorp_err err = {0};
+    vlorp_optimizer_config c = config(VLORP_MOMENTUM_TRANSPORT, VLORP_F32);
+    model *s = model_create(&c);
+    float g[N * COLS] = {0};
+    float p[N * COLS];
+    assert_false(vlorp_optimizer_wants_probe(s->o, 0));
+    assert_false(vlorp_optimizer_wants_probe(s->o, -1));
+    assert_true(vlorp_optimizer_wants_probe(s->o, SVD));
+    assert_int_equal(vlorp_optimizer_probe(s->o, 0, g, 0, &err), VLORP_E_ARG);
+    g[7] = NAN;
+    assert_int_equal(vlorp_optimizer_probe(s->o, SVD, g, 0, &err), VLORP_E_NUMERIC);
+    for (int i = 0; i < 3; i++) {
+        for (int e = 0; e < N * COLS; e++) {
+            g[e] = sizes[i] * (float)(e % 7 - 3);
+        }
+        ASSERT_OK(vlorp_optimizer_probe(s->o, SVD, g, 0, &err));
+        ASSERT_OK(vlorp_optimizer_projection(s->o, SVD, p, &err));
+        for (int q = 0; q < 2; q++) {
+            double square = 0;
+            for (int j = 0; j < N / 4; j++) {
+                square += (double)p[j * 2 + q] * (double)p[j * 2 + q];
+            }
+            ASSERT_BELOW(fabs(square - 1), 1e-6);
+        }
+    }
+    assert_false(vlorp_optimizer_wants_probe(s->o, SVD));
+    memset(g, 0, sizeof g);
+    ASSERT_OK(vlorp_optimizer_accumulate(s->o, SVD, g, 0, &err));
+    assert_int_equal(vlorp_optimizer_probe(s->o, SVD, g, 0, &err), VLORP_E_STATE);
+    int32_t ids[2] = {3, 3};
+    ASSERT_OK(vlorp_optimizer_discard(s->o, &err));
+    g[0] = 1;
+    g[COLS + 1] = 2;
+    ASSERT_OK(vlorp_optimizer_probe_rows(s->o, SVD, ids, g, 0, 2, &err));
+    float from_rows[N * COLS];
+    ASSERT_OK(vlorp_optimizer_projection(s->o, SVD, from_rows, &err));
+    memset(g, 0, sizeof g);
+    g[3 * COLS] = 1;
+    g[3 * COLS + 1] = 2;
+    ASSERT_OK(vlorp_optimizer_probe(s->o, SVD, g, 0, &err));
+    ASSERT_OK(vlorp_optimizer_projection(s->o, SVD, p, &err));
+    assert_memory_equal(p, from_rows, sizeof(float) * 2 * N / 4);
+    model_free(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +480,10 @@ int main(void)
         cmocka_unit_test(other_versions_load),
         cmocka_unit_test(damaged_states_are_refused),
         cmocka_unit_test(narrow_state_follows_wide_state),
+        cmocka_unit_test(memory_is_as_planned),
+        cmocka_unit_test(handles_share_nothing),
+        cmocka_unit_test(ranks_reduce_the_small_sums),
+        cmocka_unit_test(probes_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
