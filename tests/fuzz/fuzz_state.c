@@ -80,7 +80,12 @@ static void try_buffer(vlorp_optimizer *o, const uint8_t *bytes, size_t n_bytes)
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
 {
-    vlorp_optimizer *o = make();
+    static vlorp_optimizer *o;
+    static vlorp_optimizer *streamed; /* may be left torn, which the next load must mend */
+    if (o == NULL) {
+        o = make();
+        streamed = make();
+    }
     try_buffer(o, bytes, n_bytes);
     if (n_bytes >= 16 && n_bytes % 8 == 0) {
         uint8_t *sealed = malloc(n_bytes);
@@ -91,8 +96,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
         free(sealed);
     }
     source s = {.bytes = bytes, .n_bytes = n_bytes};
-    vlorp_status status = vlorp_optimizer_load(o, read_source, &s, NULL);
+    vlorp_status status = vlorp_optimizer_load(streamed, read_source, &s, NULL);
     FUZZ_EXPECT(status != VLORP_OK || s.at <= n_bytes);
-    vlorp_optimizer_free(o);
     return 0;
 }
