@@ -6,6 +6,8 @@ vlorp_test(test_optim_handle vlorp_optim vlorp_system)
 vlorp_test(test_optim_embedding vlorp_optim vlorp_system)
 vlorp_test(test_optim_misuse vlorp_optim vlorp_system)
 vlorp_test(test_optim_state vlorp_optim vlorp_system)
+vlorp_test(test_optim_edges vlorp_optim vlorp_system)
+vlorp_test(test_optim_coarse vlorp_optim vlorp_system)
 
 # The specification in numpy against the shared library.  A sanitizer's runtime would have to be
 # loaded into Python, so those builds leave it out; the unit tests above run the same code there.
