@@ -2,6 +2,7 @@
 
 Exit status: 0 passed, 1 a difference, 77 numpy is missing (1 with VLORP_REQUIRE_ALL=1).
 """
+import ctypes as ct
 import itertools
 import os
 import sys
@@ -233,6 +234,54 @@ def check_rounding(library):
         expect(not np.array_equal(expected, start), "the rounding test changed nothing")
 
 
+def to_bf16(x, draws):
+    return ((np.ascontiguousarray(x, np.float32).view(np.uint32) + draws.reshape(x.shape)) >> 16).astype(np.uint16)
+
+
+def check_narrow_state(library):
+    """bf16 S and m_s: stored bit for bit as rng.h says, and twenty steps near those of fp32 state."""
+    rng = np.random.default_rng(4)
+    shape = (48, 80)
+    worst = 0.0
+    for rule, side, (c, r) in itertools.product(RULES, SIDES, [(0.5, 3), (4, 2), (16, 1)]):
+        setting = dict(rule=RULES[rule], side=SIDES[side], factor=max(1, int(c)), rank=r,
+                       divisor=int(1 / c) if c < 1 else 0)
+        weights = [np.zeros(shape, np.float32) for _ in range(2)]
+        wide, narrow = [v.Optimizer(library, seed=9, update_gap=GAP, state_dtype=kind) for kind in (v.F32, v.BF16)]
+        for handle, w in zip((wide, narrow), weights):
+            handle.add("narrow.weight", w, **setting)
+            handle.commit()
+        for step in range(20):
+            g = random_gradient(rng, *shape)
+            for part in range(2):
+                before = bf16_to_f32(narrow.gradient(0)) if part else 0
+                lone = v.Optimizer(library, seed=9, update_gap=GAP)
+                lone.add("narrow.weight", weights[0].copy(), **setting)
+                lone.commit()
+                lone.so.vlorp_optimizer_set_steps_taken(lone.handle, ct.c_int64(step), None)
+                lone.accumulate(0, g)
+                for handle in (wide, narrow):
+                    handle.accumulate(0, g)
+                if part == 0:
+                    sums = lone.gradient(0)
+                    draws = formulas.rounding_draws(9, "narrow.weight", step + 1, 1, sums.size, 7, 0)
+                    expect(np.array_equal(narrow.gradient(0), to_bf16(sums, draws)),
+                           f"S is not rounded as stated: {rule}, {side}, {c}, {r}, step {step}")
+                else:
+                    after = bf16_to_f32(narrow.gradient(0))
+                    size = np.abs(before) + np.abs(after)
+                    expect((np.abs(after - before - lone.gradient(0)) <= size / 100 + 1e-30).all(),
+                           f"S is not added up: {rule}, {side}, {c}, {r}, step {step}")
+                lone.close()
+            for handle in (wide, narrow):
+                handle.step(0.01, GRAD_SCALE)
+        worst = max(worst, relative(weights[1].astype(np.float64), weights[0].astype(np.float64)))
+        wide.close()
+        narrow.close()
+    print(f"bf16 state: weights after 20 steps within {worst:.2e} of those with fp32 state")
+    expect(worst < 0.03, "bf16 state strays")
+
+
 def main():
     library = v.Library(sys.argv[1])
     check_grid(library)
@@ -240,6 +289,7 @@ def main():
         check_updates(library, level)
     check_factors(library)
     check_rounding(library)
+    check_narrow_state(library)
     print("FAILED" if failures else "passed")
     return 1 if failures else 0
 

@@ -25,9 +25,10 @@ def mix(z):
     return z ^ z >> 31
 
 
-def philox(seed, name, stream, number, blocks):
+def philox(seed, name, stream, number, blocks, call=0):
     """Words [len(blocks), 4] of Philox4x32-10."""
-    key = mix(seed ^ mix((fnv1a(name) + stream * GOLDEN) & MASK))
+    hash_of_call = fnv1a(name) + call * 0xD1342543DE82EF95
+    key = mix(seed ^ mix((hash_of_call + stream * GOLDEN) & MASK))
     k = [key & 0xFFFFFFFF, key >> 32]
     blocks = np.asarray(blocks, np.uint64)
     low = np.uint64(0xFFFFFFFF)
@@ -77,12 +78,12 @@ def make_projection(seed, name, refresh, d, r, distribution):
     return np.stack([even, odd], 1).reshape(-1)[:n].reshape(d, r)
 
 
-def rounding_draws(seed, name, step, n, m):
-    """The 16-bit draw of each element of an [n, m] matrix."""
+def rounding_draws(seed, name, step, n, m, stream=1, call=0):
+    """The 16-bit draw of each element of an [n, m] matrix.  call: of a rounding of sums within its step."""
     row, col = np.meshgrid(np.arange(n, dtype=np.uint64), np.arange(m, dtype=np.uint64), indexing="ij")
     block = row * np.uint64(1 << 32) + col // np.uint64(128) * np.uint64(16) + col % np.uint64(16)
     half = (col % np.uint64(128) // np.uint64(16)).astype(np.int64)
-    words = philox(seed, name, 1, step, block.reshape(-1)).reshape(n, m, 4)
+    words = philox(seed, name, stream, step, block.reshape(-1), call).reshape(n, m, 4)
     word = np.take_along_axis(words, (half // 2)[:, :, None], 2)[:, :, 0]
     return np.where(half % 2 == 0, word & np.uint32(0xFFFF), word >> 16)
 
