@@ -18,7 +18,8 @@
  *
  * P changes when the number of steps taken reaches a multiple of update_gap, so never between two
  * accumulations of one step.  Under svd it changes when the caller hands over a gradient to take it
- * from: where vlorp_optimizer_wants_probe says so, before the step's first accumulation.  The same sums give the same bits for any number of threads.
+ * from: where vlorp_optimizer_wants_probe says so, before the step's first accumulation.  The same sums
+ * give the same bits for any number of threads.
  */
 #ifndef VLORP_OPTIMIZER_H
 #define VLORP_OPTIMIZER_H
@@ -47,7 +48,7 @@ typedef struct vlorp_optimizer vlorp_optimizer; /* opaque, owned by the caller *
  *     v_r[i] <- b2 v_r[i] + (1 - b2) sum_j Ghat[i,j]^2,   v_c[j] likewise over i
  *     W[i,j] <- W[i,j] - lr sqrt(1 - b2^t) / (1 - b1^t1) Mhat[i,j] / (sqrt(v_r[i] v_c[j] / sum v_r) + eps)
  *     W <- W - lr decay W
- * vlorp_os (original space; m, v [n, m]), with M/sqrt(V) elementwise and eta_t as above but t1 = t:
+ * vlorp_os (original space; m, v [n, m]), eta_t = lr sqrt(1 - b2^t) / (1 - b1^t1) as above but t1 = t:
  *     m <- b1 m + (1 - b1) Ghat;  v <- b2 v + (1 - b2) Ghat^2;  W <- W - eta_t m / (sqrt(v) + eps)
  * vlorp_ss (subspace; m, v like S): the same on S, and W <- W - eta_t Mhat with Mhat the back-projection of
  *     m / (sqrt(v) + eps).  At a refresh m and t1 follow the momentum policy; v stays: for random P its
@@ -277,8 +278,8 @@ VLORP_API int vlorp_optimizer_n_tensors(const vlorp_optimizer *optimizer);
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_tensor(const vlorp_optimizer *optimizer, int index,
                                                             vlorp_state_tensor *tensor, vlorp_err *err);
 
-/* The sums accumulated so far: S ([n, c, r] or [r, c, m], of the re-read G), in state_dtype, or the exact gradient.  For tests and for
- * reductions that the caller does itself. */
+/* The sums accumulated so far: S ([n, c, r] or [r, c, m], of the re-read G), in state_dtype, or the exact
+ * gradient.  For tests and for reductions that the caller does itself. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *optimizer, int id,
                                                               vlorp_state_tensor *tensor, vlorp_err *err);
 

@@ -126,8 +126,9 @@ vlorp_status vlorp_projection_resolve(vlorp_projection_used *used, const vlorp_p
         int64_t rank = (want.rank * u.f + want.divisor - 1) / want.divisor;
         u.adjusted = u.f != want.divisor;
         if (u.adjusted && want.strict) {
-            VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: factor 1/%lld: %lld does not divide %lld", name, (long long)n,
-                       (long long)m, (long long)want.divisor, (long long)want.divisor, (long long)u.u_dim);
+            VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: factor 1/%lld: %lld does not divide %lld", name,
+                       (long long)n, (long long)m, (long long)want.divisor, (long long)want.divisor,
+                       (long long)u.u_dim);
         }
         if (rank >= u.f * u.s_dim) {
             u.f = 1;

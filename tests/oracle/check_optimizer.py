@@ -164,7 +164,8 @@ def check_grid(library):
 def check_updates(library, level):
     worst = 0.0
     shape = (48, 80)
-    for (policy, rule), distribution in itertools.product(zip(itertools.cycle(POLICIES), RULES), ["normal", "rademacher"]):
+    pairs = list(zip(itertools.cycle(POLICIES), RULES))
+    for (policy, rule), distribution in itertools.product(pairs, ["normal", "rademacher"]):
         settings = [(side, c, r, distribution) for side in SIDES for c, r in
                     [(0.5, 3), (0.25, 20), (1, 1), (1, 20), (4, 2), (16, 1), (64, 1), (7, 4), (16, 8)]]
         worst = max(worst, twenty_steps(library, settings, shape, 0.1, rule, policy, 0.0, level))

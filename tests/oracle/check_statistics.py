@@ -76,7 +76,8 @@ def check_norm(library):
     for side, kind in itertools.product(SIDES, DISTRIBUTIONS):
         _, _, norms = back_projections(library, G, 100, side=SIDES[side], distribution=DISTRIBUTIONS[kind], budget=64)
         within = int((np.abs(norms / true - 1) < 0.05).sum())
-        print(f"norm estimate, M 64, {side}, {kind}: mean {norms.mean() / true:.4f} of the norm, {within} of 100 within 5 %")
+        print(f"norm estimate, M 64, {side}, {kind}: mean {norms.mean() / true:.4f} of the norm, "
+              f"{within} of 100 within 5 %")
         expect(abs(norms.mean() / true - 1) < 0.01, f"the norm estimate is off: {side}, {kind}")
         expect(kind != "normal" or within >= 95, f"single norm estimates scatter: {side}, {kind}")
 
@@ -111,7 +112,8 @@ def check_theorem(library):
         bound = 2 * losses[0] / (eta * np.arange(1, steps + 1))
         worst = (averages / bound).max()
         expect((averages <= bound).all(), f"Theorem 1: {worst:.2f} of the bound: {side}, c {c}, r {r}")
-        print(f"Theorem 1, {side}, c {c}, r {r}: at most {worst:.2f} of the bound, {averages[-1] / bound[-1]:.2f} at the end")
+        print(f"Theorem 1, {side}, c {c}, r {r}: at most {worst:.2f} of the bound, "
+              f"{averages[-1] / bound[-1]:.2f} at the end")
         curves.append((f"{side}, c {c}, r {r}", averages, bound))
     return curves
 

@@ -254,7 +254,8 @@ static void narrow_state_follows_wide_state(void **state)
     double error = 0;
     double size = 0;
     for (int e = 0; e < N * 8; e++) {
-        ASSERT_BELOW(fabs(mean[e] - (double)wide[e]), 5 * sqrt(PARTS / 12.0 / SEEDS) / 128 * fabs((double)wide[e]) + 1e-6);
+        double deviation = sqrt(PARTS / 12.0 / SEEDS) / 128 * fabs((double)wide[e]);
+        ASSERT_BELOW(fabs(mean[e] - (double)wide[e]), 5 * deviation + 1e-6);
         error += mean[e] - (double)wide[e];
         size += fabs((double)wide[e]);
     }
@@ -285,7 +286,8 @@ static void memory_is_as_planned(void **state)
             ASSERT_OK(vlorp_optimizer_memory_use(s->o, &use, &err));
             vlorpi_mem_usage now = vlorpi_mem_now(&mem);
             for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
-                assert_int_equal(use.bytes[i] + (size_t)use.n_blocks[i] * vlorpi_mem_footprint(0), now.bytes[classes[i]]);
+                size_t booked = use.bytes[i] + (size_t)use.n_blocks[i] * vlorpi_mem_footprint(0);
+                assert_int_equal(booked, now.bytes[classes[i]]);
             }
             uint64_t n_allocations = mem.n_allocations;
             for (int step = 0; step < 7; step++) {
