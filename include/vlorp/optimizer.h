@@ -14,8 +14,12 @@
  *   right:  S = dY^T Xt,  Xt[t,k,q] = sum_j X[t, k d + j] P[j,q]
  *   left:   S = Dt^T X,   Dt[t,q,b] = sum_a P[a,q] dY[t, a c + b]
  *
+ * A factor of 1 / f re-reads G first (projector.h); G is not formed there either.
+ *
  * P changes when the number of steps taken reaches a multiple of update_gap, so never between two
- * accumulations of one step.  The same sums give the same bits for any number of threads.
+ * accumulations of one step.  Under svd it changes when the caller hands over a gradient to take it
+ * from: where vlorp_optimizer_wants_probe says so, before the step's first accumulation.  The same sums
+ * give the same bits for any number of threads.
  */
 #ifndef VLORP_OPTIMIZER_H
 #define VLORP_OPTIMIZER_H
@@ -44,12 +48,24 @@ typedef struct vlorp_optimizer vlorp_optimizer; /* opaque, owned by the caller *
  *     v_r[i] <- b2 v_r[i] + (1 - b2) sum_j Ghat[i,j]^2,   v_c[j] likewise over i
  *     W[i,j] <- W[i,j] - lr sqrt(1 - b2^t) / (1 - b1^t1) Mhat[i,j] / (sqrt(v_r[i] v_c[j] / sum v_r) + eps)
  *     W <- W - lr decay W
+ * vlorp_os (original space; m, v [n, m]), eta_t = lr sqrt(1 - b2^t) / (1 - b1^t1) as above but t1 = t:
+ *     m <- b1 m + (1 - b1) Ghat;  v <- b2 v + (1 - b2) Ghat^2;  W <- W - eta_t m / (sqrt(v) + eps)
+ * vlorp_ss (subspace; m, v like S): the same on S, and W <- W - eta_t Mhat with Mhat the back-projection of
+ *     m / (sqrt(v) + eps).  At a refresh m and t1 follow the momentum policy; v stays: for random P its
+ *     entries mean the same before and after.
+ * vlorp_sgd: W <- W - lr Ghat          (Theorem 1: lr = M / ((s_dim + c + M) L), update_gap = 1, scale = 1)
+ * sgd:       W <- W - lr g
+ *     all four then W <- W - lr decay W
  * adamw (PyTorch's order of operations):
  *     W <- W - lr decay W;  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
  *     W <- W - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + adamw_eps) */
 typedef enum vlorp_rule {
     VLORP_RULE_PROJFACTOR = 0,
-    VLORP_RULE_ADAMW = 1
+    VLORP_RULE_ADAMW = 1,
+    VLORP_RULE_VLORP_OS = 2,
+    VLORP_RULE_VLORP_SS = 3,
+    VLORP_RULE_VLORP_SGD = 4,
+    VLORP_RULE_SGD = 5
 } vlorp_rule;
 
 /* What becomes of m when P changes (a matrix kept exact has a P that never changes). */
@@ -83,6 +99,8 @@ typedef struct vlorp_optimizer_config {
     vlorp_all_reduce *all_reduce; /* NULL: one rank.  Called per parameter, in order of registration */
     void *all_reduce_ctx;
     const char *cpu_level;     /* at most this kernel level (ref, avx2, ...); NULL: the best */
+    /* of S and of m in its space: VLORP_F32, or VLORP_BF16 (stochastic rounding, draws in rng.h)    F32 */
+    vlorp_dtype state_dtype;
 } vlorp_optimizer_config;
 
 VLORP_API vlorp_optimizer_config vlorp_optimizer_config_default(void);
@@ -93,7 +111,7 @@ typedef struct vlorp_matrix {
     int64_t n, m;                /* >= 1 */
     int64_t ld;                  /* row stride of the weight in elements; 0: contiguous */
     vlorp_dtype dtype;           /* of the weight: VLORP_F32 or VLORP_BF16 */
-    bool transposed;             /* the weight is stored [m, n] (GPT-2's Conv1D); adamw only so far */
+    bool transposed;             /* the weight is stored [m, n] (GPT-2's Conv1D); not with a factor below one */
     void *weight;                /* borrowed until free, updated in place; NULL until set_weight */
     vlorp_rule rule;             /*                                                     projfactor */
     vlorp_projection projection; /* read by projecting rules only */
@@ -155,6 +173,7 @@ typedef struct vlorp_parameter_info {
     bool is_vector;
     vlorp_rule rule;
     vlorp_projection_used projection; /* zero unless the rule projects */
+    vlorp_distribution distribution;
 } vlorp_parameter_info;
 
 VLORP_API int vlorp_optimizer_n_parameters(const vlorp_optimizer *optimizer);
@@ -165,7 +184,7 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_parameter(const vlorp_optim
  * Errors: E_ARG (bad id, wrong kind of parameter, too many tokens), E_STATE (before commit, or between
  * norm and step).  T = 0 is allowed. */
 
-/* g [n, m], row stride ldg (0: m): a gradient that the caller formed. */
+/* g [n, m], row stride ldg (0: m): a gradient that the caller formed; [m, n] where the weight is. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *optimizer, int id, const float *g,
                                                                 int64_t ldg, vlorp_err *err);
 /* G = dy^T x with dy [T, n] row stride ldy and x [T, m] row stride ldx (0: contiguous); T <= max_tokens.
@@ -187,7 +206,7 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_vector(vlorp_opt
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_discard(vlorp_optimizer *optimizer, vlorp_err *err);
 
 /* *norm = the norm of all gradients together, times grad_scale.  A projected matrix enters with an
- * unbiased estimate of its ||G||^2: normal (d/r) tr(K^-1 sum S^T S), K = P^T P; rademacher ||S||^2 / r;
+ * unbiased estimate of its ||G||^2: normal (d/r) tr(K^-1 sum S^T S), K = P^T P; rademacher ||S||^2 / r; svd ||S||^2;
  * exact matrices exactly.  The first call of a step reduces over the ranks and ends accumulation.
  * Errors: E_NUMERIC naming the first parameter with a value that is not finite (weights and state are
  * untouched; discard, then go on or stop), what all_reduce returns. */
@@ -212,14 +231,39 @@ typedef struct vlorp_step_result {
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_step(vlorp_optimizer *optimizer, const vlorp_step *step,
                                                           vlorp_step_result *result, vlorp_err *err);
 
-/* Steps counted so far: the refresh number is this divided by update_gap.  set_ is for resuming. */
+/* Steps counted so far: the refresh number is this divided by update_gap.  set_ is for resuming, after
+ * the state tensors are filled: a P of svd is then taken to be that of this step's refresh, unless
+ * a refresh is due. */
 VLORP_API int64_t vlorp_optimizer_steps_taken(const vlorp_optimizer *optimizer);
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optimizer *optimizer, int64_t steps,
                                                                      vlorp_err *err);
 
+/* The basis of an svd matrix.  At a refresh, step 0 included, P is taken from a gradient that the caller
+ * makes with one forward and backward more, before the step's first accumulation.  G is formed in a
+ * transient buffer of one matrix, and its d x d Gram matrix decomposed: P = the r leading
+ * eigenvectors, the largest entry of each positive.  Nothing is accumulated.  Momentum moves as the policy says.
+ *   wants_probe    true: parameter id is svd and its P is not yet that of the step to come
+ *   probe          g as in accumulate: finishes P.  Ranks that are given the same g have the same P.
+ *   probe_factors  the same from G = dy^T x, as in accumulate_factors
+ *   probe_rows     the same from an embedding's rows, as in accumulate_rows
+ * Where one matrix has two gradients (tied weights), the caller adds them and calls probe.  Until wants_probe is
+ * false, accumulating into the parameter is E_STATE.
+ * Errors: E_ARG (not an svd matrix, or as in accumulate), E_STATE (before commit, between norm and
+ * step, or after the step's first accumulation), E_NUMERIC (G is not finite; P is as before). */
+VLORP_API bool vlorp_optimizer_wants_probe(const vlorp_optimizer *optimizer, int id);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe(vlorp_optimizer *optimizer, int id, const float *g,
+                                                           int64_t ldg, vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_factors(vlorp_optimizer *optimizer, int id, const float *dy,
+                                                                   int64_t ldy, const float *x, int64_t ldx, int64_t T,
+                                                                   vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_rows(vlorp_optimizer *optimizer, int id, const int32_t *ids,
+                                                                const float *dy, int64_t ldy, int64_t T,
+                                                                vlorp_err *err);
+
 /* State between two steps, besides the step count, as named tensors: `parameter` and `field` together
- * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq).  data may be read and
- * written; its values are the whole state, so copying them out and in resumes bit-exactly. */
+ * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, projection).  data may be
+ * read and written; its values are the whole state, so copying them out and in, and set_steps_taken,
+ * resumes bit-exactly. */
 typedef struct vlorp_state_tensor {
     const char *parameter;
     const char *field;
@@ -234,14 +278,43 @@ VLORP_API int vlorp_optimizer_n_tensors(const vlorp_optimizer *optimizer);
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_tensor(const vlorp_optimizer *optimizer, int index,
                                                             vlorp_state_tensor *tensor, vlorp_err *err);
 
-/* The sums accumulated so far: S ([n, c, r] or [r, c, m]) or the exact gradient.  For tests and for
- * reductions that the caller does itself. */
+/* The sums accumulated so far: S ([n, c, r] or [r, c, m], of the re-read G), in state_dtype, or the exact
+ * gradient.  For tests and for reductions that the caller does itself. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *optimizer, int id,
                                                               vlorp_state_tensor *tensor, vlorp_err *err);
 
-/* p [d, r], overwritten: the projection in force now.  Errors: E_ARG (not a projected matrix). */
+/* p [d, r], overwritten: the projection in force now.  Errors: E_ARG (not a projected matrix), E_STATE (svd
+ * before commit). */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_projection(const vlorp_optimizer *optimizer, int id, float *p,
                                                                 vlorp_err *err);
+
+/* The whole state between two steps as bytes: a header with magic, version and sizes, a record per
+ * tensor, the tensors, a checksum.  The layout is in docs/library.md.  Weights are not part of it.  Little-endian
+ * machines only (E_UNSUPPORTED elsewhere).
+ *
+ * A reader or writer moves exactly n_bytes or fails; its status and text are what save or load return. */
+typedef vlorp_status vlorp_write(void *ctx, const void *bytes, size_t n_bytes, vlorp_err *err);
+typedef vlorp_status vlorp_read(void *ctx, void *bytes, size_t n_bytes, vlorp_err *err);
+
+/* Bytes that save writes.  Errors: E_STATE before commit. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_state_size(const vlorp_optimizer *optimizer, uint64_t *n_bytes,
+                                                                vlorp_err *err);
+/* Errors: E_STATE (before commit, or gradients are held: step or discard first), what write returns. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_save(const vlorp_optimizer *optimizer, vlorp_write *write,
+                                                          void *ctx, vlorp_err *err);
+/* Loads what a handle with the same parameters and settings saved; gradients held are forgotten.  Everything
+ * before the tensors is checked before anything changes.  Where the tensors themselves cannot be
+ * read or their checksum is wrong, steps are refused (E_STATE) until a load succeeds.
+ * Errors: E_STATE (before commit), E_FORMAT (damaged), E_UNSUPPORTED (a newer major version), E_SHAPE (of
+ * another set of parameters or settings), what read returns. */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_load(vlorp_optimizer *optimizer, vlorp_read *read, void *ctx,
+                                                          vlorp_err *err);
+/* The same to and from memory; n_bytes at least the state's size (save) or what there is (load: a
+ * buffer that ends early is E_FORMAT, and everything is checked before anything changes). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_save_buffer(const vlorp_optimizer *optimizer, void *buffer,
+                                                                 size_t n_bytes, vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_load_buffer(vlorp_optimizer *optimizer, const void *buffer,
+                                                                 size_t n_bytes, vlorp_err *err);
 
 #ifdef __cplusplus
 }

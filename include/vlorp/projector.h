@@ -8,6 +8,13 @@
  *
  * and read back as Ghat = s * (S with P), s = 1/r, so that E Ghat = G.  M = c r numbers are kept per
  * row (column) of the other dimension, u_dim.
+ *
+ * c below one, 1/f: G is first re-read, row-major, as [n / f, f m] (right) or [f n, m / f] (left) and
+ * then projected with one slice, so d = f s_dim is longer than the dimension itself and f divides the
+ * other one: S is [n / f, 1, r] or [r, 1, m / f].
+ *
+ * svd: P holds the top r right (left) singular vectors of the re-read gradient [.., d] of a probe
+ * (vlorp_optimizer_probe), and s = 1.
  */
 #ifndef VLORP_PROJECTOR_H
 #define VLORP_PROJECTOR_H
@@ -29,7 +36,8 @@ typedef enum vlorp_side {
 
 typedef enum vlorp_distribution {
     VLORP_NORMAL = 0,    /* entries N(0, 1) */
-    VLORP_RADEMACHER = 1 /* entries +1 or -1 */
+    VLORP_RADEMACHER = 1, /* entries +1 or -1 */
+    VLORP_SVD = 2         /* singular vectors of a gradient: data, stored, saved */
 } vlorp_distribution;
 
 /* What is asked.  Zero means "not given"; see vlorp_projection_resolve. */
@@ -40,6 +48,7 @@ typedef struct vlorp_projection {
     int64_t rank;   /* r */
     int64_t budget; /* M = c r */
     bool strict;    /* an adjustment is an error */
+    int64_t divisor; /* f > 1 with factor 1: c = 1 / f; 0 or 1: c = factor */
 } vlorp_projection;
 
 /* side auto, normal, nothing given. */
@@ -53,14 +62,18 @@ typedef struct vlorp_projection_used {
     int64_t s_dim, u_dim; /* the compressed and the other dimension */
     bool exact;           /* kept whole, P = I: then c = s_dim, r = d = 1 and P is the number 1 */
     bool adjusted;        /* differs from the factor and rank that were asked */
+    int64_t f; /* 1; above it c is 1 / f, and c, M, s_dim and u_dim above are those of the re-read
+                  matrix: 1, r, f s_dim and u_dim / f */
 } vlorp_projection_used;
 
 /* Settings for a matrix [n, m]:
  *   factor and rank     M = factor * rank (a budget given too must agree)
  *   budget with one     the other is the quotient, which must be whole
  *   budget alone        c = gcd(budget, s_dim)
+ *   divisor f           c = 1 / f; M = rank / f, so a budget gives rank = budget f
  * Where c does not divide s_dim: c' = gcd(c, s_dim), r' = M / c', so that M is kept.  Where
- * M >= s_dim the matrix is kept exact.
+ * M >= s_dim the matrix is kept exact.  Where f does not divide u_dim: f' = gcd(f, u_dim) and r' = r f' / f,
+ * rounded up.
  *   name  for messages; borrowed for the call
  * Errors: E_ARG for settings that disagree or are incomplete, and for an adjustment under strict;
  * the text names matrix, shape and valid values nearby.  *used is written only on VLORP_OK. */
@@ -69,7 +82,8 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_projection_resolve(vlorp_projection_u
                                                               int64_t n, int64_t m, vlorp_err *err);
 
 /* p [d, r] row-major, overwritten: the projection of refresh number `refresh` of the parameter
- * `name`; entry (j, q) is entry j r + q of the projection stream (rng.h).  Exact: the number 1. */
+ * `name`; entry (j, q) is entry j r + q of the projection stream (rng.h).  Exact: the number 1.  Not for
+ * svd, whose P is data: vlorp_optimizer_projection gives it. */
 VLORP_API void vlorp_projection_fill(float *p, const vlorp_projection_used *used, vlorp_distribution distribution,
                                      uint64_t seed, const char *name, uint64_t refresh);
 

@@ -31,6 +31,9 @@
  * Rounding draws (16 bits) for element (row, col) of a matrix, with number = the step:
  *     block = row * 2^32 + (col / 128) * 16 + col % 16;  h = (col % 128) / 16
  *     word h / 2, its low half for even h, its high half for odd h
+ * Element e of bfloat16 sums or moments is element (e / 2^20, e % 2^20).  A moment's number is the step
+ * (from 1) after which it is stored.  The k-th rounding of a parameter's sums within a step (k from 0)
+ * has that step for its number, and hash + k * 0xD1342543DE82EF95 in place of hash.
  * A binary32 with bits u becomes the bfloat16 (u + draw) >> 16; infinities and NaN are cut.
  */
 #ifndef VLORP_RNG_H
@@ -52,7 +55,9 @@ typedef enum vlorp_stream {
     VLORP_STREAM_SAMPLING = 3,
     VLORP_STREAM_DROPOUT = 4,
     VLORP_STREAM_INIT = 5,
-    VLORP_STREAM_SPLIT = 6 /* which examples are held out */
+    VLORP_STREAM_SPLIT = 6,  /* which examples are held out */
+    VLORP_STREAM_SUMS = 7,   /* rounding of bfloat16 sums of gradients */
+    VLORP_STREAM_MOMENTS = 8 /* rounding of bfloat16 moments */
 } vlorp_stream;
 
 /* One sequence; plain data, copied freely. */

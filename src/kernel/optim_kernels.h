@@ -5,7 +5,7 @@
  * threads.  Each output is either overwritten or accumulated into.  Sizes may be 0; outputs overlap
  * no input unless said.
  *
- * Levels: the update kernels (update_*, adamw_*, moment) give the same bits at every level; the
+ * Levels: the update kernels (update_*, adam*, moment, store_bf16) give the same bits at every level; the
  * others differ by the order of their sums and by fused products, within
  * 8 * sqrt(terms) * 2^-24 * sum |products|.
  *
@@ -90,6 +90,15 @@ typedef struct vlorpi_optim_kernels {
 
     /* m[i] = beta m[i] + a g[i];  g[i] = 0          both in place */
     void (*moment)(float *m, float *g, float beta, float a, int64_t n);
+
+    /* m[i] = beta1 m[i] + a1 g[i];  v[i] = beta2 v[i] + a2 (g[i] g[i])          both in place */
+    void (*adam_moments)(float *m, float *v, const float *g, float beta1, float a1, float beta2, float a2, int64_t n);
+
+    /* y[i] = m[i] / (sqrt(v[i]) + eps); y overwritten */
+    void (*adam_direction)(float *y, const float *m, const float *v, float eps, int64_t n);
+
+    /* y[i] = bf16 of x[i]; y overwritten; col0, the column of y[0], is a multiple of VLORPI_OPTIM_DRAWS */
+    void (*store_bf16)(uint16_t *y, const float *x, int64_t n, vlorpi_rounding rounding, int64_t col0);
 
     /* mh[k d + j] = sum_q ms[k r + q] pt[q ldp + j]          back-projection of one row, right
      *   mh [c d] overwritten, with room for VLORPI_OPTIM_PAD more; pt as above */

@@ -11,6 +11,7 @@ typedef struct job {
     const vlorpi_slot *slot;
     const float *in;   /* G, X, dY, or rows to scatter */
     int64_t ld_in;
+    int64_t first_row; /* of G that in begins with */
     int64_t n_rows;    /* rows of in */
     float *out;        /* where it goes, row stride ld_out */
     int64_t ld_out;
@@ -39,6 +40,11 @@ static vlorp_status begin(vlorp_optimizer *o, int id, bool vector, int64_t T, vl
         VLORP_FAIL(err, VLORP_E_ARG, "%s: %lld tokens in one call; max_tokens is %lld", name, (long long)T,
                    (long long)o->config.max_tokens);
     }
+    if (vlorpi_slot_is_svd(*slot) && (*slot)->basis_refresh != vlorpi_refresh(o)) {
+        VLORP_FAIL(err, VLORP_E_STATE, "%s: svd needs a probe before this step's first gradient", name);
+    }
+    (*slot)->holds_sums = true;
+    vlorpi_open_sums(o, *slot);
     return VLORP_OK;
 }
 
@@ -67,7 +73,7 @@ static void add_left_row(const job *j, int64_t i, const float *row, int64_t j0, 
 {
     const vlorp_projection_used *p = &j->slot->proj;
     for (int64_t q = 0; q < p->r; q++) {
-        float *S = j->slot->grad + (q * p->c + i % p->c) * j->slot->m + j0;
+        float *S = j->slot->grad + (q * p->c + i % p->c) * p->u_dim + j0;
         j->o->kernels->axpy(S, j->o->scratch.p[i / p->c * p->r + q], row + j0, n);
     }
 }
@@ -78,35 +84,83 @@ static void project_columns_item(void *arg, int64_t item, int thread)
     const job *j = arg;
     int64_t j0 = item * COLUMNS_PER_ITEM;
     for (int64_t i = 0; i < j->n_rows; i++) {
-        add_left_row(j, i, j->in + i * j->ld_in, j0, vlorpi_min(COLUMNS_PER_ITEM, j->slot->m - j0));
+        add_left_row(j, j->first_row + i, j->in + i * j->ld_in, j0, vlorpi_min(COLUMNS_PER_ITEM, j->slot->m - j0));
     }
+}
+
+/* Rows [first_row, first_row + n_rows) of G into S, where S is not coarse. */
+static void accumulate_rows_of_g(vlorp_optimizer *o, const vlorpi_slot *slot, const float *g, int64_t ldg,
+                                 int64_t first_row, int64_t n_rows)
+{
+    bool right = vlorpi_slot_is_right(slot);
+    job j = {.o = o, .slot = slot, .in = g, .ld_in = ldg, .first_row = first_row, .n_rows = n_rows, .width = slot->m};
+    j.ld_out = right ? slot->proj.M : slot->m;
+    j.out = slot->grad + first_row * j.ld_out;
+    if (slot->proj.exact || right) {
+        vlorpi_for_each(&o->config.exec, vlorpi_divide_up(n_rows, ROWS_PER_ITEM),
+                        slot->proj.exact ? add_rows_item : project_rows_item, &j);
+    } else {
+        vlorpi_for_each(&o->config.exec, vlorpi_divide_up(slot->m, COLUMNS_PER_ITEM), project_columns_item, &j);
+    }
+}
+
+typedef struct transposing {
+    float *out;      /* [n, m] */
+    const float *in; /* column j of out is its row j */
+    int64_t ld, n, m;
+} transposing;
+
+static void transpose_row_item(void *arg, int64_t i, int thread)
+{
+    (void)thread;
+    const transposing *t = arg;
+    for (int64_t j = 0; j < t->m; j++) {
+        t->out[i * t->m + j] = t->in[j * t->ld + i];
+    }
+}
+
+void vlorpi_transpose(const vlorp_optimizer *o, float *out, const float *in, int64_t ld, int64_t n, int64_t m)
+{
+    transposing t = {out, in, ld, n, m};
+    vlorpi_for_each(&o->config.exec, n, transpose_row_item, &t);
+}
+
+vlorp_status vlorpi_check_gradient(const vlorpi_slot *slot, int64_t *ldg, vlorp_err *err)
+{
+    int64_t width = vlorpi_slot_stored_width(slot);
+    *ldg = *ldg != 0 ? *ldg : width;
+    if (*ldg < width) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: ldg %lld is below the row's %lld elements", slot->name, (long long)*ldg,
+                   (long long)width);
+    }
+    return VLORP_OK;
 }
 
 vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *o, int id, const float *g, int64_t ldg, vlorp_err *err)
 {
     vlorpi_slot *slot;
     VLORP_TRY(begin(o, id, false, 0, &slot, err));
-    int64_t n_rows = slot->transposed ? slot->m : slot->n;
-    int64_t width = slot->transposed ? slot->n : slot->m;
-    job j = {.o = o, .slot = slot, .in = g, .ld_in = ldg != 0 ? ldg : width, .n_rows = n_rows, .width = width};
-    if (j.ld_in < width) {
-        VLORP_FAIL(err, VLORP_E_ARG, "%s: ldg %lld is below the row's %lld elements", slot->name, (long long)ldg,
-                   (long long)width);
-    }
-    j.out = slot->grad;
-    j.ld_out = width;
-    int64_t n_row_items = vlorpi_divide_up(n_rows, ROWS_PER_ITEM);
-    if (!vlorpi_slot_projects(slot) || slot->proj.exact) {
-        vlorpi_for_each(&o->config.exec, n_row_items, add_rows_item, &j);
+    VLORP_TRY(vlorpi_check_gradient(slot, &ldg, err));
+    if (!vlorpi_slot_projects(slot)) {
+        int64_t width = vlorpi_slot_stored_width(slot);
+        job j = {.o = o, .slot = slot, .in = g, .ld_in = ldg, .n_rows = vlorpi_slot_n_stored_rows(slot),
+                 .out = slot->grad, .ld_out = width, .width = width};
+        vlorpi_for_each(&o->config.exec, vlorpi_divide_up(j.n_rows, ROWS_PER_ITEM), add_rows_item, &j);
         return VLORP_OK;
     }
     vlorpi_prepare_projection(o, slot);
-    if (vlorpi_slot_is_right(slot)) {
-        j.ld_out = slot->proj.M;
-        vlorpi_for_each(&o->config.exec, n_row_items, project_rows_item, &j);
+    if (vlorpi_slot_is_coarse(slot)) {
+        vlorpi_coarse_accumulate(o, slot, g, ldg);
+    } else if (!slot->transposed) {
+        accumulate_rows_of_g(o, slot, g, ldg, 0, slot->n);
     } else {
-        vlorpi_for_each(&o->config.exec, vlorpi_divide_up(slot->m, COLUMNS_PER_ITEM), project_columns_item, &j);
+        for (int64_t i = 0; i < slot->n; i += VLORPI_TRANSPOSE_ROWS) {
+            int64_t n = vlorpi_min(VLORPI_TRANSPOSE_ROWS, slot->n - i);
+            vlorpi_transpose(o, o->scratch.tile, g + i, ldg, n, slot->m);
+            accumulate_rows_of_g(o, slot, o->scratch.tile, slot->m, i, n);
+        }
     }
+    vlorpi_close_sums(o, slot);
     return VLORP_OK;
 }
 
@@ -145,16 +199,28 @@ static void project_tokens(vlorp_optimizer *o, const vlorpi_slot *slot, const fl
     vlorpi_for_each(&o->config.exec, vlorpi_divide_up(T, TOKENS_PER_ITEM), project_tokens_item, &j);
 }
 
+vlorp_status vlorpi_check_factors(const vlorpi_slot *slot, int64_t *ldy, int64_t *ldx, vlorp_err *err)
+{
+    *ldy = *ldy != 0 ? *ldy : slot->n;
+    *ldx = *ldx != 0 ? *ldx : slot->m;
+    if (*ldy < slot->n || *ldx < slot->m) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: ldy %lld or ldx %lld is too small", slot->name,
+                   (long long)slot->n, (long long)slot->m, (long long)*ldy, (long long)*ldx);
+    }
+    return VLORP_OK;
+}
+
 vlorp_status vlorp_optimizer_accumulate_factors(vlorp_optimizer *o, int id, const float *dy, int64_t ldy,
                                                 const float *x, int64_t ldx, int64_t T, vlorp_err *err)
 {
     vlorpi_slot *slot;
     VLORP_TRY(begin(o, id, false, T, &slot, err));
-    ldy = ldy != 0 ? ldy : slot->n;
-    ldx = ldx != 0 ? ldx : slot->m;
-    if (ldy < slot->n || ldx < slot->m) {
-        VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: ldy %lld or ldx %lld is too small", slot->name,
-                   (long long)slot->n, (long long)slot->m, (long long)ldy, (long long)ldx);
+    VLORP_TRY(vlorpi_check_factors(slot, &ldy, &ldx, err));
+    if (vlorpi_slot_is_coarse(slot)) {
+        vlorpi_prepare_projection(o, slot);
+        vlorpi_coarse_factors(o, slot, dy, ldy, x, ldx, T);
+        vlorpi_close_sums(o, slot);
+        return VLORP_OK;
     }
     /* S or G = left^T right, with one of the two replaced by its projection. */
     const float *factor[2] = {dy, x};
@@ -167,11 +233,12 @@ vlorp_status vlorp_optimizer_accumulate_factors(vlorp_optimizer *o, int id, cons
         ld[side] = slot->proj.M;
         width[side] = slot->proj.M;
     }
-    int first = slot->transposed ? 1 : 0;
+    int first = slot->transposed && !vlorpi_slot_projects(slot) ? 1 : 0;
     int second = 1 - first;
     vlorpi_gemm(&o->gemm, slot->grad, width[second], true,
                 vlorpi_gemm_transposed(factor[first], VLORP_F32, ld[first]),
                 vlorpi_gemm_rows(factor[second], VLORP_F32, ld[second]), width[first], width[second], T);
+    vlorpi_close_sums(o, slot);
     return VLORP_OK;
 }
 
@@ -197,25 +264,14 @@ static void scatter_left_item(void *arg, int64_t item, int thread)
     }
 }
 
-vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *o, int id, const int32_t *ids, const float *dy,
-                                             int64_t ldy, int64_t T, vlorp_err *err)
+vlorp_status vlorpi_check_rows(const vlorpi_slot *slot, const int32_t *ids, int64_t *ldy, int64_t T, vlorp_err *err)
 {
-    vlorpi_slot *slot;
-    VLORP_TRY(begin(o, id, false, T, &slot, err));
     if (slot->transposed) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: an embedding is not stored transposed", slot->name);
     }
-    job j = {.o = o,
-             .slot = slot,
-             .in = dy,
-             .ld_in = ldy != 0 ? ldy : slot->m,
-             .n_rows = T,
-             .out = slot->grad,
-             .ld_out = slot->m,
-             .width = slot->m,
-             .ids = ids};
-    if (j.ld_in < slot->m) {
-        VLORP_FAIL(err, VLORP_E_ARG, "%s: ldy %lld is below the row's %lld elements", slot->name, (long long)ldy,
+    *ldy = *ldy != 0 ? *ldy : slot->m;
+    if (*ldy < slot->m) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: ldy %lld is below the row's %lld elements", slot->name, (long long)*ldy,
                    (long long)slot->m);
     }
     for (int64_t t = 0; t < T; t++) {
@@ -224,6 +280,30 @@ vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *o, int id, const i
                        (long long)t, (long long)slot->n);
         }
     }
+    return VLORP_OK;
+}
+
+vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *o, int id, const int32_t *ids, const float *dy,
+                                             int64_t ldy, int64_t T, vlorp_err *err)
+{
+    vlorpi_slot *slot;
+    VLORP_TRY(begin(o, id, false, T, &slot, err));
+    VLORP_TRY(vlorpi_check_rows(slot, ids, &ldy, T, err));
+    if (vlorpi_slot_is_coarse(slot)) {
+        vlorpi_prepare_projection(o, slot);
+        vlorpi_coarse_scatter(o, slot, ids, dy, ldy, T);
+        vlorpi_close_sums(o, slot);
+        return VLORP_OK;
+    }
+    job j = {.o = o,
+             .slot = slot,
+             .in = dy,
+             .ld_in = ldy,
+             .n_rows = T,
+             .out = slot->grad,
+             .ld_out = slot->m,
+             .width = slot->m,
+             .ids = ids};
     vlorp_task *task = scatter_item;
     if (vlorpi_slot_projects(slot) && !slot->proj.exact) {
         if (vlorpi_slot_is_right(slot)) {
@@ -236,6 +316,7 @@ vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *o, int id, const i
         }
     }
     vlorpi_for_each(&o->config.exec, vlorpi_divide_up(j.width, COLUMNS_PER_ITEM), task, &j);
+    vlorpi_close_sums(o, slot);
     return VLORP_OK;
 }
 

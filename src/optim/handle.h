@@ -5,7 +5,10 @@
  *   registry.c    create, registration, queries          layout.c      sizes, commit, memory
  *   accumulate.c  gradients and factors into S           norm.c        reduction, norm, finiteness
  *   prepare.c     P and what follows from it             projfactor.c, adamw.c   the rules
- *   step.c        one step
+ *   step.c        one step                             backproject.c   Ghat and Mhat, piece by piece
+ *   coarse.c      what a factor below one does apart   projected_rules.c   vlorp_os, _ss, _sgd; sgd
+ *   wide.c        sums and moments kept in bf16        probe.c, eigen.c    svd's P
+ *   state_io.c    save and load
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -29,11 +32,17 @@ typedef struct vlorpi_slot {
     vlorp_distribution distribution;
     vlorp_projection_used proj; /* zero unless the rule projects */
     double lr_factor, weight_decay;
+    bool narrow; /* S and m_s are kept in bf16 */
 
     /* set by commit */
     float *grad;     /* S, [n, M] (right) or [M, m] (left), or the exact gradient, laid out as the weight */
     float *moment;   /* m_s, as grad; or AdamW's first moment */
-    float *moment2;  /* AdamW's second; NULL under projfactor */
+    float *moment2;  /* Adam's second; NULL under projfactor */
+    uint16_t *grad16, *moment16; /* narrow: where grad and moment live; those are then shared scratch */
+    float *basis;    /* svd: P [d, r] */
+    int64_t basis_refresh; /* the refresh that basis is of; -1: none yet */
+    uint64_t n_sums; /* narrow: roundings of S in this step */
+    bool holds_sums; /* something was accumulated in this step */
     float *row_sums; /* v_r [n] */
     float *col_sums; /* v_c [m] */
 
@@ -42,7 +51,7 @@ typedef struct vlorpi_slot {
 
 /* Scratch shared by all parameters, each buffer as large as the greediest one needs. */
 typedef struct vlorpi_scratch {
-    float *p;        /* [d, r]: the projection of parameter p_slot at refresh p_refresh */
+    float *p;        /* [d, r]: the projection of parameter p_slot at refresh p_refresh; or rows of it */
     float *p_old;    /* [d, r]: the one before, for transport */
     float *pt;       /* [r, ldp]: p transposed and padded (right) */
     float *kw;       /* [r, M] lagged weights of K */
@@ -51,10 +60,14 @@ typedef struct vlorpi_scratch {
     double *gram;    /* [r, r] */
     float *q;        /* [chunks, r, M] lagged sums, one part per chunk */
     float *factors;  /* [max_tokens, M] */
-    float *u_sums;   /* [u_dim] */
-    float *s_sums;   /* [s_dim] */
-    float *root;     /* [m]: sqrt(v_c) */
-    float *rows;     /* [threads, row_stride]: one row of the back-projection each */
+    float *u_sums;   /* [u_dim]; factor below one: [n] */
+    float *s_sums;   /* [s_dim]; factor below one: [m] */
+    float *root;     /* [m]: sqrt(v_c); transposed: [n], sqrt(v_r) */
+    float *rows;     /* [threads, 2, row_stride]: one row of the back-projection each, and one spare */
+    float *tile;     /* rows of Ghat, of G, or of dY re-read */
+    float *wide_grad, *wide_moment; /* S and m_s of the one narrow parameter in work */
+    double *eigen;   /* [d, d] Gram matrix and its vectors, then 2 d numbers */
+    float *gram32;   /* [d, d] */
     double *partial; /* [n_partial]: parts of a sum of squares */
     void *gemm;
     int64_t row_stride;
@@ -76,6 +89,7 @@ struct vlorp_optimizer {
 
     void *blocks[VLORP_MEMORY_N_CLASSES]; /* from commit on; NULL where a class is empty */
     size_t gradient_bytes;
+    bool state_is_torn; /* a load failed half way */
     vlorpi_scratch scratch;
     bool committed;
 
@@ -91,7 +105,42 @@ void vlorpi_optimizer_use_gemm(vlorp_optimizer *optimizer, const vlorpi_gemm_ctx
 
 static inline bool vlorpi_slot_projects(const vlorpi_slot *slot)
 {
-    return slot->rule == VLORP_RULE_PROJFACTOR;
+    return slot->rule == VLORP_RULE_PROJFACTOR || slot->rule == VLORP_RULE_VLORP_OS ||
+           slot->rule == VLORP_RULE_VLORP_SS || slot->rule == VLORP_RULE_VLORP_SGD;
+}
+
+/* Whether S has a moment of its own shape: what momentum policies and state_dtype are about. */
+static inline bool vlorpi_slot_has_subspace_moment(const vlorpi_slot *slot)
+{
+    return slot->rule == VLORP_RULE_PROJFACTOR || slot->rule == VLORP_RULE_VLORP_SS;
+}
+
+static inline bool vlorpi_slot_is_svd(const vlorpi_slot *slot)
+{
+    return vlorpi_slot_projects(slot) && slot->distribution == VLORP_SVD && !slot->proj.exact;
+}
+
+/* A factor below one. */
+static inline bool vlorpi_slot_is_coarse(const vlorpi_slot *slot)
+{
+    return slot->proj.f > 1;
+}
+
+/* s of Ghat = s (S with P), without alpha. */
+static inline double vlorpi_slot_s(const vlorpi_slot *slot)
+{
+    return vlorpi_slot_is_svd(slot) ? 1.0 : 1.0 / (double)slot->proj.r;
+}
+
+/* Rows and columns of the weight as it is stored. */
+static inline int64_t vlorpi_slot_n_stored_rows(const vlorpi_slot *slot)
+{
+    return slot->transposed ? slot->m : slot->n;
+}
+
+static inline int64_t vlorpi_slot_stored_width(const vlorpi_slot *slot)
+{
+    return slot->transposed ? slot->n : slot->m;
 }
 
 static inline bool vlorpi_slot_is_right(const vlorpi_slot *slot)
@@ -136,7 +185,16 @@ static inline int64_t vlorpi_padded(int64_t d)
     return vlorpi_divide_up(d, VLORPI_OPTIM_PAD) * VLORPI_OPTIM_PAD;
 }
 
+/* The refresh number of the step to come. */
+static inline int64_t vlorpi_refresh(const vlorp_optimizer *optimizer)
+{
+    return optimizer->steps_taken / optimizer->config.update_gap;
+}
+
 enum {
+    VLORPI_P_FLOATS = 1 << 20,    /* a P of a factor below one is kept whole up to here */
+    VLORPI_TILE_FLOATS = 1 << 18, /* aimed at in a tile of Ghat or G */
+    VLORPI_TRANSPOSE_ROWS = VLORPI_OPTIM_DRAWS, /* rows of Ghat that a transposed weight takes at once */
     VLORPI_SQUARES_PER_PART = 1 << 16, /* elements of one partial sum of squares */
     VLORPI_GEMM_RANK = 16              /* from this r on projections are products of the packed GEMM */
 };
@@ -144,12 +202,95 @@ enum {
 /* The slot of an id, checked; NULL fills err. */
 vlorpi_slot *vlorpi_optimizer_slot(const vlorp_optimizer *optimizer, int id, vlorp_err *err);
 
+/* The checks of accumulate, accumulate_factors and accumulate_rows; strides of 0 are filled in. */
+vlorp_status vlorpi_check_gradient(const vlorpi_slot *slot, int64_t *ldg, vlorp_err *err);
+vlorp_status vlorpi_check_factors(const vlorpi_slot *slot, int64_t *ldy, int64_t *ldx, vlorp_err *err);
+vlorp_status vlorpi_check_rows(const vlorpi_slot *slot, const int32_t *ids, int64_t *ldy, int64_t T, vlorp_err *err);
+/* out [n, m] = the transpose of in [m, n] with row stride ld. */
+void vlorpi_transpose(const vlorp_optimizer *optimizer, float *out, const float *in, int64_t ld, int64_t n, int64_t m);
+
+/* Clears n_bytes on all threads. */
+void vlorpi_clear(const vlorp_optimizer *optimizer, void *memory, size_t n_bytes);
+
+/* Numbers per item of a loop over elements. */
+enum { VLORPI_ELEMENTS_PER_ITEM = 1 << 15 };
+
+/* S, and m_s, of a narrow parameter into the wide buffers (grad, moment) and back; both do nothing
+ * for others.  step: the moment's number; S is forgotten after a step and not stored. */
+void vlorpi_open_sums(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+void vlorpi_close_sums(vlorp_optimizer *optimizer, vlorpi_slot *slot);
+void vlorpi_open_moment(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+void vlorpi_close_moment(vlorp_optimizer *optimizer, const vlorpi_slot *slot, int64_t step);
+
+/* Rows [j0, j0 + n) of P, [n, r]: valid until the next call of this or of prepare. */
+const float *vlorpi_projection_rows(vlorp_optimizer *optimizer, const vlorpi_slot *slot, int64_t j0, int64_t n);
+/* n rows of P at refresh, from j0 on, into p. */
+void vlorpi_projection_make(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, float *p, int64_t refresh,
+                            int64_t j0, int64_t n);
+
+/* Coarse slots: how P is cut.  right: columns of W per tile; left: rows of W per tile (f rows of P each). */
+int64_t vlorpi_coarse_extent(const vlorpi_slot *slot);
+/* Rows of W's re-read (right) or of W (left) in a tile of Ghat. */
+int64_t vlorpi_coarse_rows(const vlorpi_slot *slot);
+int64_t vlorpi_coarse_tile_floats(const vlorpi_slot *slot, int64_t max_tokens);
+void vlorpi_coarse_accumulate(vlorp_optimizer *optimizer, const vlorpi_slot *slot, const float *g, int64_t ldg);
+void vlorpi_coarse_factors(vlorp_optimizer *optimizer, const vlorpi_slot *slot, const float *dy, int64_t ldy,
+                           const float *x, int64_t ldx, int64_t T);
+void vlorpi_coarse_scatter(vlorp_optimizer *optimizer, const vlorpi_slot *slot, const int32_t *ids, const float *dy,
+                           int64_t ldy, int64_t T);
+/* u_sums [n] and s_sums [m] = the sums of squares of S's back-projection, without s. */
+void vlorpi_coarse_sums(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+
+/* Part of a back-projection: rows first_row + i row_step (i < n_rows), columns [first_col, first_col + n_cols)
+ * of G, at values + i ld. */
+typedef struct vlorpi_tile {
+    const float *values;
+    int64_t ld;
+    int64_t first_row, row_step, n_rows;
+    int64_t first_col, n_cols;
+} vlorpi_tile;
+typedef void vlorpi_tile_task(void *arg, const vlorpi_tile *tile);
+/* Tiles one after the other, in a fixed order; task may run loops of its own. */
+void vlorpi_coarse_walk(vlorp_optimizer *optimizer, const vlorpi_slot *slot, const float *s_like,
+                        vlorpi_tile_task *task, void *arg);
+
+/* What a rule does with n numbers of the back-projection that meet columns [col0, col0 + n) of row `row` of the
+ * weight as stored; col0 is a multiple of VLORPI_OPTIM_DRAWS.  Runs on many threads; spare [n] is the
+ * thread's own. */
+typedef void vlorpi_row_task(void *arg, int64_t row, int64_t col0, int64_t n, const float *mh, float *spare);
+/* s_like, shaped as S, times P (without s), every element of the weight once; after
+ * vlorpi_prepare_projection (which a coarse slot does not need). */
+void vlorpi_backproject(vlorp_optimizer *optimizer, const vlorpi_slot *slot, const float *s_like,
+                        vlorpi_row_task *task, void *arg);
+
+/* Weights of a row: w <- w - step mh / (a b + eps), then decay; rounding as configured. */
+void vlorpi_update_row(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, const vlorp_rng *rng, int64_t row,
+                       int64_t col0, int64_t n, const float *mh, const float *b, vlorpi_update update);
+
+/* What m_s goes through at the start of a step. */
+typedef struct vlorpi_momentum_step {
+    bool refreshed; /* P is new since the last step */
+    bool forget;    /* m_s counts as zero */
+    int64_t t1;     /* steps since m_s was last zero, this one included */
+} vlorpi_momentum_step;
+vlorpi_momentum_step vlorpi_momentum_at(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, int64_t t);
+/* m_s <- m_s with each slice's r numbers multiplied by scratch.bridge. */
+void vlorpi_momentum_transport(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+
+/* p [d, r], overwritten: eigenvectors of the symmetric a [d, d] with the r largest eigenvalues, largest first,
+ * each with its largest entry positive.  a is destroyed; work [2 d].  false: a is not finite, or
+ * the iteration did not settle. */
+bool vlorpi_eigen_leading(float *p, double *a, double *work, int64_t d, int64_t r);
+
 /* Makes scratch.p the projection in force now, and scratch.pt for right. */
 void vlorpi_prepare_projection(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
 /* scratch.k = P^T P and scratch.kw from it; after vlorpi_prepare_projection. */
 void vlorpi_prepare_gram(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
 /* scratch.bridge = s P_old^T P for the refresh before this one. */
 void vlorpi_prepare_bridge(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+/* scratch.bridge (+)= p_old^T p over n rows [n, r] of each. */
+void vlorpi_bridge_rows(vlorp_optimizer *optimizer, const vlorpi_slot *slot, const float *p_old, const float *p,
+                        int64_t n, bool accumulate);
 
 /* scratch.q part 0 = the lagged sums of S; u_sums too when wanted.  after_chunk, if given, runs for
  * each chunk of u_dim once its sums are taken, on the same thread. */
@@ -165,6 +306,10 @@ typedef struct vlorpi_step {
 } vlorpi_step;
 
 void vlorpi_projfactor_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_vlorp_os_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_vlorp_ss_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_vlorp_sgd_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_sgd_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_adamw_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 
 /* The draws of a step for one parameter, or NULL under nearest rounding; *rng is its storage. */

@@ -57,31 +57,65 @@ static int64_t product(int64_t a, int64_t b)
 static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
     int64_t n_grad = vlorpi_slot_gradient_elements(slot);
-    float *grad = take_f32(&c[VLORP_MEMORY_GRADIENTS], n_grad);
+    size_t width = slot->narrow ? sizeof(uint16_t) : sizeof(float);
+    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, width);
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
-    float *moment = take_f32(state, n_grad);
-    bool projects = vlorpi_slot_projects(slot);
-    float *moment2 = projects ? NULL : take_f32(state, n_grad);
-    float *row_sums = projects ? take_f32(state, slot->n) : NULL;
-    float *col_sums = projects ? take_f32(state, slot->m) : NULL;
+    bool subspace = vlorpi_slot_has_subspace_moment(slot);
+    bool sgd = slot->rule == VLORP_RULE_SGD || slot->rule == VLORP_RULE_VLORP_SGD;
+    bool sums = slot->rule == VLORP_RULE_PROJFACTOR;
+    int64_t n_moment = subspace ? n_grad : sgd ? 0 : product(slot->n, slot->m);
+    void *moment = take(state, n_moment, subspace ? width : sizeof(float));
+    float *moment2 = take_f32(state, sums ? 0 : n_moment);
+    float *row_sums = take_f32(state, sums ? slot->n : 0);
+    float *col_sums = take_f32(state, sums ? slot->m : 0);
+    float *basis = NULL;
+    if (vlorpi_slot_is_svd(slot)) {
+        basis = take_f32(&c[VLORP_MEMORY_PROJECTION], product(slot->proj.d, slot->proj.r));
+    }
     if (real) {
-        slot->grad = grad;
-        slot->moment = moment;
+        slot->grad16 = slot->narrow ? grad : NULL;
+        slot->moment16 = slot->narrow && subspace ? moment : NULL;
+        slot->grad = slot->narrow ? NULL : grad; /* narrow: set to the shared buffers once they are cut */
+        slot->moment = slot->narrow && subspace ? NULL : moment;
         slot->moment2 = moment2;
         slot->row_sums = row_sums;
         slot->col_sums = col_sums;
+        slot->basis = basis;
     }
 }
 
 /* The largest of each scratch buffer over all parameters. */
 typedef struct needs {
-    int64_t p, pt, kw, rr, q, factors, u, s, m, partial;
-    bool transport;
+    int64_t p, p_old, pt, kw, rr, q, factors, u, s, row, partial, tile, wide, wide_moment, dd, d;
 } needs;
+
+static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optimizer *o)
+{
+    const vlorp_projection_used *proj = &slot->proj;
+    int64_t whole = product(proj->d, proj->r);
+    int64_t rows = vlorpi_coarse_extent(slot) * (vlorpi_slot_is_right(slot) ? 1 : proj->f);
+    int64_t p = whole >= 0 && whole <= VLORPI_P_FLOATS ? whole : product(rows, proj->r);
+    most->p = p < 0 ? p : vlorpi_max(most->p, p);
+    if (o->config.momentum == VLORP_MOMENTUM_TRANSPORT) {
+        most->p_old = p < 0 ? p : vlorpi_max(most->p_old, p);
+    }
+    most->tile = vlorpi_max(most->tile, vlorpi_coarse_tile_floats(slot, o->config.max_tokens));
+    most->u = vlorpi_max(most->u, slot->n);
+    most->s = vlorpi_max(most->s, slot->m);
+}
+
+/* svd: a tile of G, the Gram matrix and its vectors. */
+static void probe_needs(needs *most, const vlorpi_slot *slot)
+{
+    most->tile = vlorpi_max(most->tile, product(slot->n, slot->m));
+    most->dd = vlorpi_max(most->dd, product(slot->proj.d, slot->proj.d));
+    most->d = vlorpi_max(most->d, slot->proj.d);
+}
 
 static needs find_needs(const vlorp_optimizer *o)
 {
-    needs most = {.transport = o->config.momentum == VLORP_MOMENTUM_TRANSPORT};
+    bool transport = o->config.momentum == VLORP_MOMENTUM_TRANSPORT;
+    needs most = {0};
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         if (!vlorpi_slot_projects(slot)) {
             int64_t parts = vlorpi_divide_up(slot->n * slot->m, VLORPI_SQUARES_PER_PART);
@@ -90,9 +124,26 @@ static needs find_needs(const vlorp_optimizer *o)
         }
         const vlorp_projection_used *proj = &slot->proj;
         int64_t rM = product(proj->r, proj->M);
-        most.p = vlorpi_max(most.p, proj->d * proj->r);
-        if (vlorpi_slot_is_right(slot)) {
+        if (vlorpi_slot_is_coarse(slot)) {
+            coarse_needs(&most, slot, o);
+        } else {
+            most.p = vlorpi_max(most.p, proj->d * proj->r);
+            most.p_old = transport ? most.p : 0;
+        }
+        if (!vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_right(slot)) {
             most.pt = vlorpi_max(most.pt, vlorpi_padded(proj->d) * proj->r);
+        }
+        if (vlorpi_slot_is_svd(slot)) {
+            probe_needs(&most, slot);
+        }
+        if (slot->transposed) {
+            most.tile = vlorpi_max(most.tile, product(slot->m, VLORPI_TRANSPOSE_ROWS));
+            most.row = vlorpi_max(most.row, slot->n);
+        }
+        if (slot->narrow) {
+            int64_t n_sums = product(proj->u_dim, proj->M);
+            most.wide = vlorpi_max(most.wide, n_sums);
+            most.wide_moment = vlorpi_max(most.wide_moment, vlorpi_slot_has_subspace_moment(slot) ? n_sums : 0);
         }
         most.kw = vlorpi_max(most.kw, rM);
         most.rr = vlorpi_max(most.rr, product(proj->r, proj->r));
@@ -102,7 +153,7 @@ static needs find_needs(const vlorp_optimizer *o)
         }
         most.u = vlorpi_max(most.u, proj->u_dim);
         most.s = vlorpi_max(most.s, proj->s_dim);
-        most.m = vlorpi_max(most.m, slot->m);
+        most.row = vlorpi_max(most.row, slot->m);
     }
     return most;
 }
@@ -110,24 +161,27 @@ static needs find_needs(const vlorp_optimizer *o)
 static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
 {
     needs most = find_needs(o);
-    vlorpi_scratch s = {.p_slot = -1, .row_stride = vlorpi_padded(most.m) + VLORPI_OPTIM_PAD};
+    vlorpi_scratch s = {.p_slot = -1, .row_stride = vlorpi_padded(most.row) + VLORPI_OPTIM_PAD};
     s.p = take_f32(c, most.p);
     s.pt = take_f32(c, most.pt);
     s.kw = take_f32(c, most.kw);
-    if (most.transport) {
-        s.p_old = take_f32(c, most.p);
-        s.bridge = take_f32(c, most.rr);
-    }
+    s.p_old = take_f32(c, most.p_old);
+    s.bridge = take_f32(c, most.p_old > 0 ? most.rr : 0);
     s.k = take(c, most.rr, sizeof(double));
     s.gram = take(c, most.rr, sizeof(double));
     s.q = take_f32(c, most.q);
     s.factors = take_f32(c, most.factors);
     s.u_sums = take_f32(c, most.u);
     s.s_sums = take_f32(c, most.s);
-    s.root = take_f32(c, most.m);
-    if (most.m > 0) {
-        s.rows = take_f32(c, product(o->n_threads, s.row_stride));
+    s.root = take_f32(c, most.row);
+    if (most.row > 0) {
+        s.rows = take_f32(c, product(o->n_threads, 2 * s.row_stride));
     }
+    s.tile = take_f32(c, most.tile > 0 ? most.tile + VLORPI_OPTIM_PAD : most.tile);
+    s.wide_grad = take_f32(c, most.wide);
+    s.wide_moment = take_f32(c, most.wide_moment);
+    s.eigen = take(c, most.dd > 0 ? most.dd + 2 * most.d : most.dd, sizeof(double));
+    s.gram32 = take_f32(c, most.dd);
     s.partial = take(c, most.partial, sizeof(double));
     if (!o->gemm_is_borrowed) {
         s.gemm = take(c, (int64_t)vlorpi_gemm_scratch_bytes(o->n_threads), 1);
@@ -201,7 +255,7 @@ static void clear_item(void *arg, int64_t item, int thread)
     memset(c->memory + begin, 0, length);
 }
 
-static void clear(const vlorp_optimizer *o, void *memory, size_t n_bytes)
+void vlorpi_clear(const vlorp_optimizer *o, void *memory, size_t n_bytes)
 {
     if (memory != NULL) {
         clearing c = {memory, n_bytes};
@@ -230,12 +284,14 @@ vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
     }
     o->scratch = walk(o, c, true);
     for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
-        clear(o, o->blocks[i], bytes[i]);
+        vlorpi_clear(o, o->blocks[i], bytes[i]);
     }
     o->gradient_bytes = bytes[VLORP_MEMORY_GRADIENTS];
     o->slots = o->blocks[VLORP_MEMORY_OTHER];
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         o->slots[slot->id] = slot;
+        slot->grad = slot->narrow ? o->scratch.wide_grad : slot->grad;
+        slot->moment = slot->moment16 != NULL ? o->scratch.wide_moment : slot->moment;
     }
     if (!o->gemm_is_borrowed) {
         o->gemm.scratch = o->scratch.gemm;
@@ -249,7 +305,11 @@ vlorp_status vlorp_optimizer_discard(vlorp_optimizer *o, vlorp_err *err)
     if (!o->committed) {
         VLORP_FAIL(err, VLORP_E_STATE, "the optimizer is not committed yet");
     }
-    clear(o, o->blocks[VLORP_MEMORY_GRADIENTS], o->gradient_bytes);
+    vlorpi_clear(o, o->blocks[VLORP_MEMORY_GRADIENTS], o->gradient_bytes);
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        slot->n_sums = 0;
+        slot->holds_sums = false;
+    }
     o->reduced = false;
     o->bad_slot = -1;
     return VLORP_OK;

@@ -93,10 +93,14 @@ static double gather_gram(const vlorp_optimizer *o, const vlorpi_slot *slot)
 static double projected_norm(vlorp_optimizer *o, const vlorpi_slot *slot)
 {
     int64_t r = slot->proj.r;
+    vlorpi_open_sums(o, slot);
     vlorpi_prepare_projection(o, slot);
     vlorpi_prepare_gram(o, slot);
     vlorpi_projected_sums(o, slot, false, NULL, NULL);
     double trace = gather_gram(o, slot);
+    if (vlorpi_slot_is_svd(slot)) {
+        return trace;
+    }
     if (!isfinite(trace) || slot->distribution == VLORP_RADEMACHER || slot->proj.exact ||
         !cholesky(o->scratch.k, r)) {
         return trace / (double)r;
@@ -136,8 +140,10 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
 {
     if (o->config.all_reduce != NULL) {
         for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+            vlorpi_open_sums(o, slot);
             VLORP_TRY(o->config.all_reduce(o->config.all_reduce_ctx, slot->grad, vlorpi_slot_gradient_elements(slot),
                                            err));
+            vlorpi_close_sums(o, slot);
         }
     }
     o->norm_sum = 0;

@@ -9,6 +9,7 @@ enum { FILL_ENTRIES = 4096 };
 
 typedef struct filling {
     float *p;
+    uint64_t first; /* entry of the stream that p[0] is */
     int64_t n;
     vlorp_rng rng;
     vlorp_distribution distribution;
@@ -21,36 +22,65 @@ static void fill_item(void *arg, int64_t item, int thread)
     int64_t begin = item * FILL_ENTRIES;
     int64_t n = vlorpi_min(FILL_ENTRIES, f->n - begin);
     if (f->distribution == VLORP_RADEMACHER) {
-        vlorp_rng_signs(f->p + begin, &f->rng, (uint64_t)begin, n);
+        vlorp_rng_signs(f->p + begin, &f->rng, f->first + (uint64_t)begin, n);
     } else {
-        vlorp_rng_normals(f->p + begin, &f->rng, (uint64_t)begin, n);
+        vlorp_rng_normals(f->p + begin, &f->rng, f->first + (uint64_t)begin, n);
     }
 }
 
 /* The same numbers as vlorp_projection_fill, on all threads. */
-static void fill(const vlorp_optimizer *o, const vlorpi_slot *slot, float *p, int64_t refresh)
+void vlorpi_projection_make(const vlorp_optimizer *o, const vlorpi_slot *slot, float *p, int64_t refresh, int64_t j0,
+                            int64_t n)
 {
+    int64_t r = slot->proj.r;
     if (slot->proj.exact) {
         p[0] = 1.0f;
         return;
     }
-    filling f = {p, slot->proj.d * slot->proj.r,
+    if (vlorpi_slot_is_svd(slot)) {
+        memcpy(p, slot->basis + j0 * r, (size_t)(n * r) * sizeof *p);
+        return;
+    }
+    filling f = {p, (uint64_t)(j0 * r), n * r,
                  vlorp_rng_make(o->config.seed, slot->name_hash, VLORP_STREAM_PROJECTION, (uint64_t)refresh),
                  slot->distribution};
     vlorpi_for_each(&o->config.exec, vlorpi_divide_up(f.n, FILL_ENTRIES), fill_item, &f);
 }
 
+/* Whether scratch.p holds all of P; else it is made where it is needed, some rows at a time. */
+static bool is_whole(const vlorpi_slot *slot)
+{
+    return !vlorpi_slot_is_coarse(slot) || slot->proj.d <= VLORPI_P_FLOATS / slot->proj.r;
+}
+
+const float *vlorpi_projection_rows(vlorp_optimizer *o, const vlorpi_slot *slot, int64_t j0, int64_t n)
+{
+    if (vlorpi_slot_is_svd(slot)) {
+        return slot->basis + j0 * slot->proj.r;
+    }
+    if (is_whole(slot)) {
+        vlorpi_prepare_projection(o, slot);
+        return o->scratch.p + j0 * slot->proj.r;
+    }
+    o->scratch.p_slot = -1;
+    vlorpi_projection_make(o, slot, o->scratch.p, vlorpi_refresh(o), j0, n);
+    return o->scratch.p;
+}
+
 void vlorpi_prepare_projection(vlorp_optimizer *o, const vlorpi_slot *slot)
 {
     vlorpi_scratch *s = &o->scratch;
-    int64_t refresh = o->steps_taken / o->config.update_gap;
+    int64_t refresh = vlorpi_refresh(o);
+    if (!is_whole(slot) || (vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_svd(slot))) {
+        return;
+    }
     if (s->p_slot == slot->id && s->p_refresh == refresh) {
         return;
     }
-    fill(o, slot, s->p, refresh);
+    vlorpi_projection_make(o, slot, s->p, refresh, 0, slot->proj.d);
     s->p_slot = slot->id;
     s->p_refresh = refresh;
-    if (!vlorpi_slot_is_right(slot)) {
+    if (!vlorpi_slot_is_right(slot) || vlorpi_slot_is_coarse(slot)) {
         return;
     }
     int64_t d = slot->proj.d;
@@ -67,15 +97,18 @@ typedef struct gram_rows {
     double *k;
     const float *p;
     int64_t d, r;
+    bool accumulate;
 } gram_rows;
 
-/* Row q of K, from its diagonal on. */
+/* Row q of K, from its diagonal on, over d rows of P. */
 static void gram_item(void *arg, int64_t q, int thread)
 {
     (void)thread;
     const gram_rows *g = arg;
     double *row = g->k + q * g->r;
-    memset(row, 0, (size_t)g->r * sizeof *row);
+    if (!g->accumulate) {
+        memset(row, 0, (size_t)g->r * sizeof *row);
+    }
     for (int64_t j = 0; j < g->d; j++) {
         const float *p_j = g->p + j * g->r;
         double p_q = (double)p_j[q];
@@ -85,13 +118,26 @@ static void gram_item(void *arg, int64_t q, int thread)
     }
 }
 
+/* Rows of P that scratch.p has room for. */
+static int64_t rows_at_once(const vlorpi_slot *slot)
+{
+    if (is_whole(slot)) {
+        return slot->proj.d;
+    }
+    return vlorpi_coarse_extent(slot) * (vlorpi_slot_is_right(slot) ? 1 : slot->proj.f);
+}
+
 void vlorpi_prepare_gram(vlorp_optimizer *o, const vlorpi_slot *slot)
 {
     vlorpi_scratch *s = &o->scratch;
     int64_t r = slot->proj.r;
     int64_t M = slot->proj.M;
-    gram_rows g = {s->k, s->p, slot->proj.d, r};
-    vlorpi_for_each(&o->config.exec, r, gram_item, &g);
+    int64_t step = rows_at_once(slot);
+    for (int64_t j = 0; j < slot->proj.d; j += step) {
+        int64_t n = vlorpi_min(step, slot->proj.d - j);
+        gram_rows g = {s->k, vlorpi_projection_rows(o, slot, j, n), n, r, j > 0};
+        vlorpi_for_each(&o->config.exec, r, gram_item, &g);
+    }
     for (int64_t q = 0; q < r; q++) {
         for (int64_t e = 0; e < q; e++) {
             s->k[q * r + e] = s->k[e * r + q];
@@ -107,16 +153,25 @@ void vlorpi_prepare_gram(vlorp_optimizer *o, const vlorpi_slot *slot)
     }
 }
 
+void vlorpi_bridge_rows(vlorp_optimizer *o, const vlorpi_slot *slot, const float *p_old, const float *p, int64_t n,
+                        bool accumulate)
+{
+    int64_t r = slot->proj.r;
+    vlorpi_gemm(&o->gemm, o->scratch.bridge, r, accumulate, vlorpi_gemm_transposed(p_old, VLORP_F32, r),
+                vlorpi_gemm_rows(p, VLORP_F32, r), r, r, n);
+}
+
 void vlorpi_prepare_bridge(vlorp_optimizer *o, const vlorpi_slot *slot)
 {
     vlorpi_scratch *s = &o->scratch;
-    int64_t d = slot->proj.d;
-    int64_t r = slot->proj.r;
-    fill(o, slot, s->p_old, o->steps_taken / o->config.update_gap - 1);
-    vlorpi_gemm(&o->gemm, s->bridge, r, false, vlorpi_gemm_transposed(s->p_old, VLORP_F32, r),
-                vlorpi_gemm_rows(s->p, VLORP_F32, r), r, r, d);
-    for (int64_t e = 0; e < r * r; e++) {
-        s->bridge[e] /= (float)r;
+    int64_t step = rows_at_once(slot);
+    for (int64_t j = 0; j < slot->proj.d; j += step) {
+        int64_t n = vlorpi_min(step, slot->proj.d - j);
+        vlorpi_projection_make(o, slot, s->p_old, vlorpi_refresh(o) - 1, j, n);
+        vlorpi_bridge_rows(o, slot, s->p_old, vlorpi_projection_rows(o, slot, j, n), n, j > 0);
+    }
+    for (int64_t e = 0; e < slot->proj.r * slot->proj.r; e++) {
+        s->bridge[e] *= (float)vlorpi_slot_s(slot);
     }
 }
 
@@ -146,7 +201,7 @@ static void sums_item(void *arg, int64_t item, int thread)
     if (vlorpi_slot_is_right(slot)) {
         job->o->kernels->sums_right(u_sums, q, slot->grad + begin * slot->proj.M, s->kw, slices, n);
     } else {
-        job->o->kernels->sums_left(u_sums, q, slot->grad + begin, slot->m, s->kw, slices, n);
+        job->o->kernels->sums_left(u_sums, q, slot->grad + begin, slot->proj.u_dim, s->kw, slices, n);
     }
     if (job->after_chunk != NULL) {
         job->after_chunk(job->arg, begin, begin + n);

@@ -29,9 +29,28 @@ static vlorp_status complete(vlorp_projection *asked, vlorp_err *err)
     int64_t c = asked->factor;
     int64_t r = asked->rank;
     int64_t M = asked->budget;
+    int64_t f = asked->divisor > 1 ? asked->divisor : 1;
+    if (asked->divisor < 0 || asked->divisor > LARGEST || (f > 1 && c > 1)) {
+        VLORP_FAIL(err, VLORP_E_ARG, "factor %lld over %lld: a factor below one is 1 / n", (long long)c,
+                   (long long)asked->divisor);
+    }
     if (c < 0 || r < 0 || M < 0 || c > LARGEST || r > LARGEST || M > LARGEST) {
         VLORP_FAIL(err, VLORP_E_ARG, "factor %lld, rank %lld, budget %lld: each must be between 0 and %d", (long long)c,
                    (long long)r, (long long)M, (int)LARGEST);
+    }
+    if (f > 1) {
+        if (r == 0 && (M == 0 || M > LARGEST / f)) {
+            VLORP_FAIL(err, VLORP_E_ARG, "a factor of 1/%lld needs a rank, or a budget below %lld", (long long)f,
+                       (long long)(LARGEST / f));
+        }
+        if (r > 0 && M > 0 && (M > LARGEST / f || r != M * f)) {
+            VLORP_FAIL(err, VLORP_E_ARG, "factor 1/%lld times rank %lld is not the budget %lld", (long long)f,
+                       (long long)r, (long long)M);
+        }
+        asked->factor = 1;
+        asked->rank = r > 0 ? r : M * f;
+        asked->budget = asked->rank; /* of the re-read matrix */
+        return VLORP_OK;
     }
     if (c > 0 && r > 0) {
         if (M > 0 && M != c * r) {
@@ -92,13 +111,37 @@ vlorp_status vlorp_projection_resolve(vlorp_projection_used *used, const vlorp_p
 {
     vlorp_projection want = *asked;
     VLORP_TRY(complete(&want, err));
-    vlorp_projection_used u = {.side = want.side};
+    vlorp_projection_used u = {.side = want.side, .f = 1};
     if (u.side == VLORP_SIDE_AUTO) {
         u.side = n >= m ? VLORP_SIDE_RIGHT : VLORP_SIDE_LEFT;
     }
     u.s_dim = u.side == VLORP_SIDE_RIGHT ? m : n;
     u.u_dim = u.side == VLORP_SIDE_RIGHT ? n : m;
-    if (want.budget >= u.s_dim) {
+    if (want.divisor > 1) {
+        u.f = gcd(want.divisor, u.u_dim);
+        if (u.s_dim > INT32_MAX / u.f) {
+            VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: factor 1/%lld makes slices too long", name, (long long)n,
+                       (long long)m, (long long)want.divisor);
+        }
+        int64_t rank = (want.rank * u.f + want.divisor - 1) / want.divisor;
+        u.adjusted = u.f != want.divisor;
+        if (u.adjusted && want.strict) {
+            VLORP_FAIL(err, VLORP_E_ARG, "%s [%lld, %lld]: factor 1/%lld: %lld does not divide %lld", name,
+                       (long long)n, (long long)m, (long long)want.divisor, (long long)want.divisor,
+                       (long long)u.u_dim);
+        }
+        if (rank >= u.f * u.s_dim) {
+            u.f = 1;
+            set_exact(&u);
+            u.adjusted = true;
+        } else {
+            u.s_dim *= u.f;
+            u.u_dim /= u.f;
+            u.c = 1;
+            u.r = u.M = rank;
+            u.d = u.s_dim;
+        }
+    } else if (want.budget >= u.s_dim) {
         set_exact(&u);
         u.adjusted = want.factor > 0;
     } else {

@@ -9,7 +9,7 @@
 #include "base/threads.h"
 #include "optim/handle.h"
 
-enum { ROWS_PER_ITEM = 16, QUADRATIC_PER_ITEM = 64 };
+enum { QUADRATIC_PER_ITEM = 64 };
 
 /* Scalars of one matrix's step. */
 typedef struct job {
@@ -20,7 +20,6 @@ typedef struct job {
     vlorpi_update update;           /* a is filled per row */
     double v_r_total;
     const vlorp_rng *rng;
-    int64_t tile; /* columns of a left row worked on at once */
 } job;
 
 /* m_s of one chunk of u_dim; S is zero afterwards.  Left: one piece of each of M rows. */
@@ -35,7 +34,7 @@ static void moment_chunk(void *arg, int64_t begin, int64_t end)
         return;
     }
     for (int64_t e = 0; e < M; e++) {
-        int64_t at = e * slot->m + begin;
+        int64_t at = e * slot->proj.u_dim + begin;
         j->o->kernels->moment(slot->moment + at, slot->grad + at, j->moment_beta, j->moment_gain, end - begin);
     }
 }
@@ -52,6 +51,27 @@ static void quadratic_item(void *arg, int64_t item, int thread)
                              vlorpi_min(p->d, begin + QUADRATIC_PER_ITEM));
 }
 
+static void moment_item(void *arg, int64_t item, int thread)
+{
+    (void)thread;
+    const job *j = arg;
+    int64_t begin = item * VLORPI_ELEMENTS_PER_ITEM;
+    int64_t n = vlorpi_min(VLORPI_ELEMENTS_PER_ITEM, vlorpi_slot_gradient_elements(j->slot) - begin);
+    j->o->kernels->moment(j->slot->moment + begin, j->slot->grad + begin, j->moment_beta, j->moment_gain, n);
+}
+
+/* A factor below one: the sums' closed form would need a Gram matrix of every piece of P. */
+static void coarse_first_pass(job *j)
+{
+    vlorp_optimizer *o = j->o;
+    vlorpi_slot *slot = j->slot;
+    vlorpi_coarse_sums(o, slot);
+    int64_t n_items = vlorpi_divide_up(vlorpi_slot_gradient_elements(slot), VLORPI_ELEMENTS_PER_ITEM);
+    vlorpi_for_each(&o->config.exec, n_items, moment_item, j);
+    o->kernels->moment(slot->row_sums, o->scratch.u_sums, j->v_beta, j->v_gain, slot->n);
+    o->kernels->moment(slot->col_sums, o->scratch.s_sums, j->v_beta, j->v_gain, slot->m);
+}
+
 /* Row and column sums, m_s, and S = 0. */
 static void first_pass(job *j)
 {
@@ -64,127 +84,59 @@ static void first_pass(job *j)
     float *s_state = right ? slot->col_sums : slot->row_sums;
     o->kernels->moment(u_state, o->scratch.u_sums, j->v_beta, j->v_gain, slot->proj.u_dim);
     o->kernels->moment(s_state, o->scratch.s_sums, j->v_beta, j->v_gain, slot->proj.s_dim);
-    double total = o->kernels->sum(slot->row_sums, slot->n);
-    j->v_r_total = total > 1e-30 ? total : 1e-30;
-    o->kernels->root(o->scratch.root, slot->col_sums, slot->m);
 }
 
-/* One row of W, columns [j0, j0 + n), from mh [n]. */
-static void update_row(const job *j, int64_t i, const float *mh, int64_t j0, int64_t n)
+/* A row of W as stored: of G, or a column of it where W is transposed. */
+static void update_row(void *arg, int64_t row, int64_t col0, int64_t n, const float *mh, float *spare)
 {
+    (void)spare;
+    const job *j = arg;
     const vlorpi_slot *slot = j->slot;
     vlorpi_update u = j->update;
-    u.a = (float)sqrt((double)slot->row_sums[i] / j->v_r_total);
-    const float *b = j->o->scratch.root + j0;
-    int64_t at = i * slot->ld + j0;
-    if (slot->dtype == VLORP_BF16) {
-        j->o->kernels->update_bf16((uint16_t *)slot->weight + at, mh, b, u, n,
-                                   (vlorpi_rounding){j->rng, (uint32_t)i}, j0);
-    } else {
-        j->o->kernels->update_f32((float *)slot->weight + at, mh, b, u, n);
-    }
-}
-
-static void right_item(void *arg, int64_t item, int thread)
-{
-    const job *j = arg;
-    const vlorpi_slot *slot = j->slot;
-    const vlorpi_scratch *s = &j->o->scratch;
-    float *mh = s->rows + thread * s->row_stride;
-    int64_t end = vlorpi_min(slot->n, (item + 1) * ROWS_PER_ITEM);
-    for (int64_t i = item * ROWS_PER_ITEM; i < end; i++) {
-        j->o->kernels->backproject_right(mh, slot->moment + i * slot->proj.M, s->pt, vlorpi_padded(slot->proj.d),
-                                         vlorpi_slot_slices(slot));
-        update_row(j, i, mh, 0, slot->m);
-    }
-}
-
-/* Rows a c + b of one b share r rows of m_s, so an item takes ROWS_PER_ITEM values of a for one b and
- * goes tile by tile over the columns: that part of m_s stays in the cache. */
-static void left_item(void *arg, int64_t item, int thread)
-{
-    const job *j = arg;
-    const vlorpi_slot *slot = j->slot;
-    const vlorpi_scratch *s = &j->o->scratch;
-    const vlorp_projection_used *p = &slot->proj;
-    int64_t per_slice = vlorpi_divide_up(p->d, ROWS_PER_ITEM);
-    int64_t b = item / per_slice;
-    int64_t begin = item % per_slice * ROWS_PER_ITEM;
-    int64_t end = vlorpi_min(p->d, begin + ROWS_PER_ITEM);
-    float *mh = s->rows + thread * s->row_stride;
-    for (int64_t j0 = 0; j0 < slot->m; j0 += j->tile) {
-        int64_t n = vlorpi_min(j->tile, slot->m - j0);
-        for (int64_t a = begin; a < end; a++) {
-            j->o->kernels->backproject_left(mh, s->p + a * p->r, slot->moment + b * slot->m + j0, p->c * slot->m,
-                                            p->r, n);
-            update_row(j, a * p->c + b, mh, j0, n);
-        }
-    }
+    u.a = (float)sqrt((double)(slot->transposed ? slot->col_sums : slot->row_sums)[row] / j->v_r_total);
+    vlorpi_update_row(j->o, slot, j->rng, row, col0, n, mh, j->o->scratch.root + col0, u);
 }
 
 static void second_pass(job *j)
 {
-    enum { TILE_FLOATS = 1 << 15, MOST = 2048 };
     const vlorpi_slot *slot = j->slot;
-    if (vlorpi_slot_is_right(slot)) {
-        vlorpi_for_each(&j->o->config.exec, vlorpi_divide_up(slot->n, ROWS_PER_ITEM), right_item, j);
-        return;
-    }
-    int64_t tile = TILE_FLOATS / slot->proj.r / VLORPI_OPTIM_DRAWS * VLORPI_OPTIM_DRAWS;
-    j->tile = vlorpi_max(VLORPI_OPTIM_DRAWS, vlorpi_min(tile, MOST));
-    int64_t n_items = slot->proj.c * vlorpi_divide_up(slot->proj.d, ROWS_PER_ITEM);
-    vlorpi_for_each(&j->o->config.exec, n_items, left_item, j);
-}
-
-/* m <- m with each slice's r numbers multiplied by the bridge (DESIGN section 2, transport). */
-static void transport(vlorp_optimizer *o, vlorpi_slot *slot)
-{
-    const vlorp_projection_used *p = &slot->proj;
-    vlorpi_prepare_bridge(o, slot);
-    bool right = vlorpi_slot_is_right(slot);
-    int64_t n_groups = right ? slot->n * p->c : p->c * slot->m;
-    int64_t stride = right ? 1 : p->c * slot->m; /* between the r numbers of a group */
-    float *old = o->scratch.kw;                  /* r numbers; kw is remade afterwards */
-    for (int64_t group = 0; group < n_groups; group++) {
-        float *m = slot->moment + (right ? group * p->r : group);
-        for (int64_t q = 0; q < p->r; q++) {
-            old[q] = m[q * stride];
-        }
-        for (int64_t e = 0; e < p->r; e++) {
-            float sum = 0;
-            for (int64_t q = 0; q < p->r; q++) {
-                sum += old[q] * o->scratch.bridge[q * p->r + e];
-            }
-            m[e * stride] = sum;
-        }
-    }
+    double total = j->o->kernels->sum(slot->row_sums, slot->n);
+    j->v_r_total = total > 1e-30 ? total : 1e-30;
+    j->o->kernels->root(j->o->scratch.root, slot->transposed ? slot->row_sums : slot->col_sums,
+                        vlorpi_slot_stored_width(slot));
+    vlorpi_backproject(j->o, slot, slot->moment, update_row, j);
 }
 
 void vlorpi_projfactor_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *step)
 {
     const vlorp_optimizer_config *c = &o->config;
-    int64_t since_refresh = (step->t - 1) % c->update_gap;
-    bool resets = c->momentum == VLORP_MOMENTUM_RESET && !slot->proj.exact;
-    bool refreshed = since_refresh == 0 && step->t > 1 && !slot->proj.exact;
-    int64_t t1 = resets ? since_refresh + 1 : step->t;
+    vlorpi_momentum_step m = vlorpi_momentum_at(o, slot, step->t);
     double lr = step->lr * slot->lr_factor;
-    double eta = lr * sqrt(1 - pow(c->beta2, (double)step->t)) / (1 - pow(c->beta1, (double)t1));
-    double s = c->scale / (double)slot->proj.r;
+    double eta = lr * sqrt(1 - pow(c->beta2, (double)step->t)) / (1 - pow(c->beta1, (double)m.t1));
+    double s = c->scale * vlorpi_slot_s(slot);
     double g = step->gradient_scale;
     vlorp_rng rng;
     job j = {.o = o,
              .slot = slot,
-             .moment_beta = resets && since_refresh == 0 ? 0.0f : (float)c->beta1,
+             .moment_beta = m.forget ? 0.0f : (float)c->beta1,
              .moment_gain = (float)((1 - c->beta1) * g),
              .v_beta = (float)c->beta2,
              .v_gain = (float)((1 - c->beta2) * g * g * s * s),
              .update = {.eps = (float)c->eps, .step = (float)(eta * s), .decay = (float)(lr * slot->weight_decay)},
              .rng = vlorpi_rounding_rng(o, slot, step->t, &rng)};
+    vlorpi_open_sums(o, slot);
+    vlorpi_open_moment(o, slot);
     vlorpi_prepare_projection(o, slot);
-    if (refreshed && c->momentum == VLORP_MOMENTUM_TRANSPORT) {
-        transport(o, slot);
+    if (m.refreshed && c->momentum == VLORP_MOMENTUM_TRANSPORT) {
+        vlorpi_prepare_bridge(o, slot);
+        vlorpi_momentum_transport(o, slot);
     }
-    vlorpi_prepare_gram(o, slot);
-    first_pass(&j);
+    if (vlorpi_slot_is_coarse(slot)) {
+        coarse_first_pass(&j);
+    } else {
+        vlorpi_prepare_gram(o, slot);
+        first_pass(&j);
+    }
     second_pass(&j);
+    vlorpi_close_moment(o, slot, step->t);
 }

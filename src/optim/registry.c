@@ -69,6 +69,9 @@ static vlorp_status check_config(const vlorp_optimizer_config *c, vlorp_err *err
         VLORP_FAIL(err, VLORP_E_ARG, "momentum %d or rounding %d is no known policy", (int)c->momentum,
                    (int)c->rounding);
     }
+    if (c->state_dtype != VLORP_F32 && c->state_dtype != VLORP_BF16) {
+        VLORP_FAIL(err, VLORP_E_ARG, "state_dtype %d: it is float32 or bfloat16", (int)c->state_dtype);
+    }
     if (c->exec.for_each != NULL && c->exec.n_threads < 1) {
         VLORP_FAIL(err, VLORP_E_ARG, "exec: n_threads is %d", c->exec.n_threads);
     }
@@ -173,22 +176,24 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
                         .transposed = matrix->transposed,
                         .weight = matrix->weight,
                         .rule = matrix->rule,
+                        .basis_refresh = -1,
                         .lr_factor = matrix->lr_factor,
                         .weight_decay = matrix->weight_decay};
     VLORP_TRY(check_new(o, &want, matrix->name, err));
-    if (matrix->rule != VLORP_RULE_PROJFACTOR && matrix->rule != VLORP_RULE_ADAMW) {
+    if (matrix->rule < VLORP_RULE_PROJFACTOR || matrix->rule > VLORP_RULE_SGD) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s: rule %d is not known", matrix->name, (int)matrix->rule);
     }
     if (vlorpi_slot_projects(&want)) {
-        if (want.transposed) {
-            VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: a transposed matrix cannot be projected yet", matrix->name);
-        }
-        if (matrix->projection.distribution != VLORP_NORMAL && matrix->projection.distribution != VLORP_RADEMACHER) {
+        if (matrix->projection.distribution < VLORP_NORMAL || matrix->projection.distribution > VLORP_SVD) {
             VLORP_FAIL(err, VLORP_E_ARG, "%s: distribution %d is not known", matrix->name,
                        (int)matrix->projection.distribution);
         }
         want.distribution = matrix->projection.distribution;
         VLORP_TRY(vlorp_projection_resolve(&want.proj, &matrix->projection, matrix->name, matrix->n, matrix->m, err));
+        if (want.transposed && vlorpi_slot_is_coarse(&want)) {
+            VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: a transposed matrix takes factors from 1 on", matrix->name);
+        }
+        want.narrow = o->config.state_dtype == VLORP_BF16;
     }
     return append(o, &want, matrix->name, id, err);
 }
@@ -250,7 +255,8 @@ vlorp_status vlorp_optimizer_parameter(const vlorp_optimizer *o, int id, vlorp_p
                                    .m = slot->is_vector ? 1 : slot->m,
                                    .is_vector = slot->is_vector,
                                    .rule = slot->rule,
-                                   .projection = slot->proj};
+                                   .projection = slot->proj,
+                                   .distribution = slot->distribution};
     return VLORP_OK;
 }
 
@@ -265,61 +271,75 @@ vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optimizer *o, int64_t steps, 
         VLORP_FAIL(err, VLORP_E_ARG, "%lld steps taken: it cannot be negative", (long long)steps);
     }
     o->steps_taken = steps;
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        slot->basis_refresh = steps % o->config.update_gap != 0 ? vlorpi_refresh(o) : -1;
+    }
+    o->scratch.p_slot = -1;
     return VLORP_OK;
 }
 
 /* S's or a gradient's shape as the header states it. */
-static void set_shape(vlorp_state_tensor *t, const vlorpi_slot *slot)
+static void set_shape(vlorp_state_tensor *t, const vlorpi_slot *slot, bool like_sums)
 {
     const vlorp_projection_used *p = &slot->proj;
-    if (!vlorpi_slot_projects(slot)) {
+    if (!like_sums) {
         t->n_dims = slot->is_vector ? 1 : 2;
-        t->shape[0] = slot->is_vector || slot->transposed ? slot->m : slot->n;
-        t->shape[1] = slot->is_vector ? 0 : slot->transposed ? slot->n : slot->m;
+        t->shape[0] = slot->is_vector ? slot->m : vlorpi_slot_n_stored_rows(slot);
+        t->shape[1] = slot->is_vector ? 0 : vlorpi_slot_stored_width(slot);
         return;
     }
     t->n_dims = 3;
-    t->shape[0] = vlorpi_slot_is_right(slot) ? slot->n : p->r;
+    t->shape[0] = vlorpi_slot_is_right(slot) ? p->u_dim : p->r;
     t->shape[1] = p->c;
-    t->shape[2] = vlorpi_slot_is_right(slot) ? p->r : slot->m;
+    t->shape[2] = vlorpi_slot_is_right(slot) ? p->r : p->u_dim;
 }
 
-/* Tensor number `part` of a slot; false past its last. */
-static bool slot_tensor(const vlorpi_slot *slot, int part, vlorp_state_tensor *t)
+enum { MOST_TENSORS = 4 }; /* of one parameter */
+
+/* The state of one parameter; returns how many tensors it has. */
+static int slot_tensors(const vlorpi_slot *slot, vlorp_state_tensor t[MOST_TENSORS])
 {
-    bool projects = vlorpi_slot_projects(slot);
-    *t = (vlorp_state_tensor){.parameter = slot->name, .dtype = VLORP_F32};
-    switch (part) {
-    case 0:
-        t->field = projects ? "momentum" : "exp_avg";
-        t->data = slot->moment;
-        set_shape(t, slot);
-        return true;
-    case 1:
-        t->field = projects ? "row_sums" : "exp_avg_sq";
-        t->data = projects ? slot->row_sums : slot->moment2;
-        if (projects) {
-            t->n_dims = 1;
-            t->shape[0] = slot->n;
-        } else {
-            set_shape(t, slot);
+    const vlorp_state_tensor empty = {.parameter = slot->name, .dtype = VLORP_F32};
+    bool subspace = vlorpi_slot_has_subspace_moment(slot);
+    bool sums = slot->rule == VLORP_RULE_PROJFACTOR;
+    int n = 0;
+    if (slot->rule != VLORP_RULE_SGD && slot->rule != VLORP_RULE_VLORP_SGD) {
+        t[n] = empty;
+        t[n].field = sums ? "momentum" : "exp_avg";
+        t[n].data = slot->moment16 != NULL ? (void *)slot->moment16 : (void *)slot->moment;
+        t[n].dtype = subspace && slot->narrow ? VLORP_BF16 : VLORP_F32;
+        set_shape(&t[n++], slot, subspace);
+        if (!sums) {
+            t[n] = empty;
+            t[n].field = "exp_avg_sq";
+            t[n].data = slot->moment2;
+            set_shape(&t[n++], slot, subspace);
         }
-        return true;
-    case 2:
-        t->field = "column_sums";
-        t->data = slot->col_sums;
-        t->n_dims = 1;
-        t->shape[0] = slot->m;
-        return projects;
-    default: return false;
     }
+    for (int i = 0; i < 2 && sums; i++) {
+        t[n] = empty;
+        t[n].field = i == 0 ? "row_sums" : "column_sums";
+        t[n].data = i == 0 ? slot->row_sums : slot->col_sums;
+        t[n].n_dims = 1;
+        t[n++].shape[0] = i == 0 ? slot->n : slot->m;
+    }
+    if (vlorpi_slot_is_svd(slot)) {
+        t[n] = empty;
+        t[n].field = "projection";
+        t[n].data = slot->basis;
+        t[n].n_dims = 2;
+        t[n].shape[0] = slot->proj.d;
+        t[n++].shape[1] = slot->proj.r;
+    }
+    return n;
 }
 
 int vlorp_optimizer_n_tensors(const vlorp_optimizer *o)
 {
     int n = 0;
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-        n += vlorpi_slot_projects(slot) ? 3 : 2;
+        vlorp_state_tensor t[MOST_TENSORS];
+        n += slot_tensors(slot, t);
     }
     return n;
 }
@@ -331,9 +351,10 @@ vlorp_status vlorp_optimizer_tensor(const vlorp_optimizer *o, int index, vlorp_s
     }
     int left = index;
     for (const vlorpi_slot *slot = o->first; slot != NULL && left >= 0; slot = slot->next) {
-        int n = vlorpi_slot_projects(slot) ? 3 : 2;
+        vlorp_state_tensor t[MOST_TENSORS];
+        int n = slot_tensors(slot, t);
         if (left < n) {
-            (void)slot_tensor(slot, left, tensor);
+            *tensor = t[left];
             return VLORP_OK;
         }
         left -= n;
@@ -352,7 +373,11 @@ vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *o, int id, vlorp_st
     }
     *tensor = (vlorp_state_tensor){
         .parameter = slot->name, .field = "gradient", .data = slot->grad, .dtype = VLORP_F32};
-    set_shape(tensor, slot);
+    if (slot->narrow) {
+        tensor->data = slot->grad16;
+        tensor->dtype = VLORP_BF16;
+    }
+    set_shape(tensor, slot, vlorpi_slot_projects(slot));
     return VLORP_OK;
 }
 
@@ -364,6 +389,13 @@ vlorp_status vlorp_optimizer_projection(const vlorp_optimizer *o, int id, float 
     }
     if (!vlorpi_slot_projects(slot)) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s is not projected", slot->name);
+    }
+    if (vlorpi_slot_is_svd(slot)) {
+        if (!o->committed) {
+            VLORP_FAIL(err, VLORP_E_STATE, "%s: svd has no projection before commit", slot->name);
+        }
+        memcpy(p, slot->basis, (size_t)(slot->proj.d * slot->proj.r) * sizeof *p);
+        return VLORP_OK;
     }
     vlorp_projection_fill(p, &slot->proj, slot->distribution, o->config.seed, slot->name,
                           (uint64_t)(o->steps_taken / o->config.update_gap));

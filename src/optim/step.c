@@ -21,12 +21,35 @@ static vlorp_status check(const vlorp_optimizer *o, const vlorp_step *step, vlor
     if (!(step->max_grad_norm >= 0)) {
         VLORP_FAIL(err, VLORP_E_ARG, "max_grad_norm %g: it must not be negative", step->max_grad_norm);
     }
+    if (o->state_is_torn) {
+        VLORP_FAIL(err, VLORP_E_STATE, "the state was loaded in part only; load it again");
+    }
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        if (vlorpi_slot_is_svd(slot) && slot->basis_refresh != vlorpi_refresh(o) && step->grad_scale > 0) {
+            VLORP_FAIL(err, VLORP_E_STATE, "%s: svd needs a probe before this step", slot->name);
+        }
         if (slot->weight == NULL) {
             VLORP_FAIL(err, VLORP_E_STATE, "%s: its weight was never set", slot->name);
         }
     }
     return VLORP_OK;
+}
+
+static void step_slot(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *s)
+{
+    switch (slot->rule) {
+    case VLORP_RULE_PROJFACTOR: vlorpi_projfactor_step(o, slot, s); break;
+    case VLORP_RULE_ADAMW: vlorpi_adamw_step(o, slot, s); break;
+    case VLORP_RULE_VLORP_OS: vlorpi_vlorp_os_step(o, slot, s); break;
+    case VLORP_RULE_VLORP_SS: vlorpi_vlorp_ss_step(o, slot, s); break;
+    case VLORP_RULE_VLORP_SGD: vlorpi_vlorp_sgd_step(o, slot, s); break;
+    case VLORP_RULE_SGD: vlorpi_sgd_step(o, slot, s); break;
+    }
+    if (slot->grad16 != NULL) {
+        vlorpi_clear(o, slot->grad16, (size_t)vlorpi_slot_gradient_elements(slot) * sizeof(uint16_t));
+    }
+    slot->n_sums = 0;
+    slot->holds_sums = false;
 }
 
 vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vlorp_step_result *result,
@@ -41,11 +64,7 @@ vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vl
         }
         vlorpi_step s = {.lr = step->lr, .gradient_scale = step->grad_scale * r.clip, .t = o->steps_taken + 1};
         for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-            if (vlorpi_slot_projects(slot)) {
-                vlorpi_projfactor_step(o, slot, &s);
-            } else {
-                vlorpi_adamw_step(o, slot, &s);
-            }
+            step_slot(o, slot, &s);
         }
         o->steps_taken++;
         o->reduced = false;

@@ -25,9 +25,10 @@ def mix(z):
     return z ^ z >> 31
 
 
-def philox(seed, name, stream, number, blocks):
+def philox(seed, name, stream, number, blocks, call=0):
     """Words [len(blocks), 4] of Philox4x32-10."""
-    key = mix(seed ^ mix((fnv1a(name) + stream * GOLDEN) & MASK))
+    hash_of_call = fnv1a(name) + call * 0xD1342543DE82EF95
+    key = mix(seed ^ mix((hash_of_call + stream * GOLDEN) & MASK))
     k = [key & 0xFFFFFFFF, key >> 32]
     blocks = np.asarray(blocks, np.uint64)
     low = np.uint64(0xFFFFFFFF)
@@ -77,52 +78,69 @@ def make_projection(seed, name, refresh, d, r, distribution):
     return np.stack([even, odd], 1).reshape(-1)[:n].reshape(d, r)
 
 
-def rounding_draws(seed, name, step, n, m):
-    """The 16-bit draw of each element of an [n, m] matrix."""
+def rounding_draws(seed, name, step, n, m, stream=1, call=0):
+    """The 16-bit draw of each element of an [n, m] matrix.  call: of a rounding of sums within its step."""
     row, col = np.meshgrid(np.arange(n, dtype=np.uint64), np.arange(m, dtype=np.uint64), indexing="ij")
     block = row * np.uint64(1 << 32) + col // np.uint64(128) * np.uint64(16) + col % np.uint64(16)
     half = (col % np.uint64(128) // np.uint64(16)).astype(np.int64)
-    words = philox(seed, name, 1, step, block.reshape(-1)).reshape(n, m, 4)
+    words = philox(seed, name, stream, step, block.reshape(-1), call).reshape(n, m, 4)
     word = np.take_along_axis(words, (half // 2)[:, :, None], 2)[:, :, 0]
     return np.where(half % 2 == 0, word & np.uint32(0xFFFF), word >> 16)
 
 
-def down(G, P, side, c):
+def reread(G, side, f):
+    """A factor of 1 / f: the same numbers, row-major, in another shape."""
+    n, m = G.shape
+    return G.reshape(n // f, m * f) if side == "right" else G.reshape(n * f, m // f)
+
+
+def down(G, P, side, c, f=1):
+    G = reread(G, side, f)
     d = P.shape[0]
     if side == "right":
         return np.einsum("ikj,jq->ikq", G.reshape(G.shape[0], c, d), P)
     return np.einsum("aq,abj->qbj", P, G.reshape(d, c, G.shape[1]))
 
 
-def up(S, P, side, s):
+def up(S, P, side, s, shape):
     if side == "right":
-        return s * np.einsum("ikq,jq->ikj", S, P).reshape(S.shape[0], -1)
-    return s * np.einsum("aq,qbj->abj", P, S).reshape(-1, S.shape[2])
+        return s * np.einsum("ikq,jq->ikj", S, P).reshape(shape)
+    return s * np.einsum("aq,qbj->abj", P, S).reshape(shape)
 
 
 def squared_norm(S, P, side, distribution):
     d, r = P.shape
     Q = np.einsum("ikq,ikp->qp", S, S) if side == "right" else np.einsum("qbj,pbj->qp", S, S)
+    if distribution == "svd":
+        return np.trace(Q)
     if distribution == "rademacher":
         return np.trace(Q) / r
     return d / r * np.trace(np.linalg.solve(P.T @ P, Q))
 
 
-class ProjFactor:
-    """DESIGN section 4, one matrix."""
+class Projected:
+    """DESIGN sections 2 and 4, one matrix under projfactor, vlorp_os, vlorp_ss or vlorp_sgd.
 
-    def __init__(self, W, name, side, c, r, seed, gap, momentum, distribution, decay=0.0, exact=False,
-                 betas=(0.9, 0.999), eps=1e-6, alpha=1.0):
-        self.__dict__.update(locals())
+    P of svd comes from set_probe; its tie to the gradient is checked apart."""
+
+    def __init__(self, W, name, rule, side, used, seed, gap, momentum, distribution, decay=0.0, betas=(0.9, 0.999),
+                 eps=1e-6, alpha=1.0):
+        self.rule, self.name, self.side, self.seed, self.gap = rule, name, side, seed, gap
+        self.momentum, self.distribution, self.decay = momentum, distribution, decay
+        self.betas, self.eps, self.alpha = betas, eps, alpha
+        self.c, self.r, self.d, self.f, self.exact = used.c, used.r, used.d, used.f, used.exact
         self.W = W.astype(np.float64)
         self.n, self.m = W.shape
         self.t = 0
         self.since = 0  # steps since the momentum's count began
-        self.d = (self.m if side == "right" else self.n) // c
-        shape = (self.n, c, r) if side == "right" else (r, c, self.m)
-        self.ms = np.zeros(shape)
+        svd = distribution == "svd" and not self.exact
+        self.s = 1.0 if svd else 1 / self.r
+        u = (self.n if side == "right" else self.m) // self.f
+        shape = (u, self.c, self.r) if side == "right" else (self.r, self.c, u)
+        shape = W.shape if rule == "vlorp_os" else shape
+        self.ms, self.v = np.zeros(shape), np.zeros(shape)
         self.vr, self.vc = np.zeros(self.n), np.zeros(self.m)
-        self.P = self.projection(0)
+        self.P = np.zeros((self.d, self.r)) if svd else self.projection(0)
 
     def projection(self, refresh):
         if self.exact:
@@ -130,35 +148,68 @@ class ProjFactor:
         p = make_projection(self.seed, self.name, refresh, self.d, self.r, self.distribution)
         return p.astype(np.float64)
 
-    def enter_step(self):
-        """Draws P where a refresh is due; call it before the step's gradients."""
-        if self.t > 0 and self.t % self.gap == 0 and not self.exact:
-            old, self.P = self.P, self.projection(self.t // self.gap)
-            if self.momentum == "reset":
-                self.ms[:] = 0
-                self.since = 0
-            elif self.momentum == "transport":
-                B = old.T @ self.P / self.r
-                self.ms = self.ms @ B if self.side == "right" else np.einsum("qp,qbj->pbj", B, self.ms)
+    def due(self):
+        return self.t % self.gap == 0 and not self.exact
+
+    def enter_step(self, probed=None):
+        """Takes up a new P where a refresh is due; call it before the step's gradients."""
+        if not self.due() or (self.t == 0 and probed is None):
+            return
+        old, self.P = self.P, self.projection(self.t // self.gap) if probed is None else probed
+        if self.momentum == "reset":
+            self.since = 0
+        if self.rule not in ("projfactor", "vlorp_ss"):
+            return
+        if self.momentum == "reset":
+            self.ms[:] = 0
+        elif self.momentum == "transport":
+            B = self.s * old.T @ self.P
+            self.ms = self.ms @ B if self.side == "right" else np.einsum("qp,qbj->pbj", B, self.ms)
 
     def squared_norm(self, G):
-        return squared_norm(down(G, self.P, self.side, self.c), self.P, self.side, self.distribution)
+        if self.exact:
+            return float((G**2).sum())
+        return squared_norm(down(G, self.P, self.side, self.c, self.f), self.P, self.side, self.distribution)
 
     def step(self, G, lr):
         """G: the clipped mean gradient."""
         b1, b2 = self.betas
-        s = self.alpha / self.r
-        S = down(G, self.P, self.side, self.c)
-        Ghat = up(S, self.P, self.side, s)
+        s = self.alpha * self.s
+        shape = self.W.shape
+        S = down(G, self.P, self.side, self.c, self.f)
+        Ghat = up(S, self.P, self.side, s, shape)
         self.t += 1
         self.since += 1
-        self.ms = b1 * self.ms + (1 - b1) * S
-        self.vr = b2 * self.vr + (1 - b2) * (Ghat**2).sum(1)
-        self.vc = b2 * self.vc + (1 - b2) * (Ghat**2).sum(0)
-        Mhat = up(self.ms, self.P, self.side, s)
-        eta = lr * math.sqrt(1 - b2**self.t) / (1 - b1**self.since)
-        total = max(self.vr.sum(), 1e-30)
-        self.W = self.W - eta * Mhat / (np.sqrt(np.outer(self.vr, self.vc) / total) + self.eps)
+        subspace = self.rule in ("projfactor", "vlorp_ss")
+        eta = lr * math.sqrt(1 - b2**self.t) / (1 - b1**(self.since if subspace else self.t))
+        fed = Ghat if self.rule == "vlorp_os" else S
+        self.ms = b1 * self.ms + (1 - b1) * fed
+        self.v = b2 * self.v + (1 - b2) * fed**2
+        if self.rule == "projfactor":
+            self.vr = b2 * self.vr + (1 - b2) * (Ghat**2).sum(1)
+            self.vc = b2 * self.vc + (1 - b2) * (Ghat**2).sum(0)
+            Mhat = up(self.ms, self.P, self.side, s, shape)
+            total = max(self.vr.sum(), 1e-30)
+            update = eta * Mhat / (np.sqrt(np.outer(self.vr, self.vc) / total) + self.eps)
+        elif self.rule == "vlorp_os":
+            update = eta * self.ms / (np.sqrt(self.v) + self.eps)
+        elif self.rule == "vlorp_ss":
+            update = eta * up(self.ms / (np.sqrt(self.v) + self.eps), self.P, self.side, s, shape)
+        else:
+            update = lr * Ghat
+        self.W = self.W - update
+        self.W = self.W - lr * self.decay * self.W
+
+
+class Sgd:
+    def __init__(self, W, decay=0.0):
+        self.W, self.decay = W.astype(np.float64), decay
+
+    def squared_norm(self, G):
+        return float((G**2).sum())
+
+    def step(self, G, lr):
+        self.W = self.W - lr * G
         self.W = self.W - lr * self.decay * self.W
 
 

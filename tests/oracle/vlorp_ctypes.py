@@ -5,8 +5,8 @@ import numpy as np
 
 F32, BF16 = 0, 1
 AUTO, LEFT, RIGHT = 0, 1, 2
-NORMAL, RADEMACHER = 0, 1
-PROJFACTOR, ADAMW = 0, 1
+NORMAL, RADEMACHER, SVD = 0, 1, 2
+PROJFACTOR, ADAMW, VLORP_OS, VLORP_SS, VLORP_SGD, SGD = range(6)
 RESET, TRANSPORT, KEEP = 0, 1, 2
 STOCHASTIC, NEAREST = 0, 1
 
@@ -17,12 +17,13 @@ class Err(ct.Structure):
 
 class Projection(ct.Structure):
     _fields_ = [("side", ct.c_int), ("distribution", ct.c_int), ("factor", ct.c_int64), ("rank", ct.c_int64),
-                ("budget", ct.c_int64), ("strict", ct.c_bool)]
+                ("budget", ct.c_int64), ("strict", ct.c_bool), ("divisor", ct.c_int64)]
 
 
 class Used(ct.Structure):
     _fields_ = [("side", ct.c_int), ("c", ct.c_int64), ("r", ct.c_int64), ("d", ct.c_int64), ("M", ct.c_int64),
-                ("s_dim", ct.c_int64), ("u_dim", ct.c_int64), ("exact", ct.c_bool), ("adjusted", ct.c_bool)]
+                ("s_dim", ct.c_int64), ("u_dim", ct.c_int64), ("exact", ct.c_bool), ("adjusted", ct.c_bool),
+                ("f", ct.c_int64)]
 
 
 class Exec(ct.Structure):
@@ -38,7 +39,7 @@ class Config(ct.Structure):
                 ("adamw_eps", ct.c_double), ("scale", ct.c_double), ("update_gap", ct.c_int64),
                 ("momentum", ct.c_int), ("rounding", ct.c_int), ("max_tokens", ct.c_int64), ("exec", Exec),
                 ("allocator", Allocator), ("all_reduce", ct.c_void_p), ("all_reduce_ctx", ct.c_void_p),
-                ("cpu_level", ct.c_char_p)]
+                ("cpu_level", ct.c_char_p), ("state_dtype", ct.c_int)]
 
 
 class Matrix(ct.Structure):
@@ -49,7 +50,12 @@ class Matrix(ct.Structure):
 
 class Info(ct.Structure):
     _fields_ = [("name", ct.c_char_p), ("n", ct.c_int64), ("m", ct.c_int64), ("is_vector", ct.c_bool),
-                ("rule", ct.c_int), ("projection", Used)]
+                ("rule", ct.c_int), ("projection", Used), ("distribution", ct.c_int)]
+
+
+class Tensor(ct.Structure):
+    _fields_ = [("parameter", ct.c_char_p), ("field", ct.c_char_p), ("data", ct.c_void_p), ("dtype", ct.c_int),
+                ("n_dims", ct.c_int), ("shape", ct.c_int64 * 3)]
 
 
 class Step(ct.Structure):
@@ -65,6 +71,7 @@ class Library:
         self.so = ct.CDLL(path)
         self.so.vlorp_optimizer_config_default.restype = Config
         self.so.vlorp_matrix_default.restype = Matrix
+        self.so.vlorp_optimizer_wants_probe.restype = ct.c_bool
 
     def check(self, status, err):
         if status != 0:
@@ -90,11 +97,12 @@ class Optimizer:
         status = getattr(self.so, "vlorp_optimizer_" + name)(self.handle, *args, ct.byref(err))
         self.lib.check(status, err)
 
-    def add(self, name, weight, rule=PROJFACTOR, decay=0.0, lr_factor=1.0, **projection):
-        """weight: float32 or uint16 (bfloat16) array [n, m], updated in place."""
+    def add(self, name, weight, rule=PROJFACTOR, decay=0.0, lr_factor=1.0, transposed=False, **projection):
+        """weight: float32 or uint16 (bfloat16) array [n, m] ([m, n] when transposed), updated in place."""
         assert weight.flags.c_contiguous
         m = self.so.vlorp_matrix_default()
-        m.name, m.n, m.m = name.encode(), *weight.shape
+        m.name, m.n, m.m = name.encode(), *(weight.shape[::-1] if transposed else weight.shape)
+        m.transposed = transposed
         m.dtype = F32 if weight.dtype == np.float32 else BF16
         m.weight = weight.ctypes.data
         m.rule, m.weight_decay, m.lr_factor = rule, decay, lr_factor
@@ -118,6 +126,22 @@ class Optimizer:
         p = np.empty((used.d, used.r), np.float32)
         self.call("projection", number, ct.c_void_p(p.ctypes.data))
         return p
+
+    def wants_probe(self, number):
+        return self.so.vlorp_optimizer_wants_probe(self.handle, number)
+
+    def probe(self, number, g):
+        g = np.ascontiguousarray(g, np.float32)
+        self.call("probe", number, ct.c_void_p(g.ctypes.data), ct.c_int64(0))
+
+    def gradient(self, number):
+        """The sums as they are stored: float32, or uint16 under bfloat16 state."""
+        t = Tensor()
+        self.call("gradient", number, ct.byref(t))
+        kind = np.float32 if t.dtype == F32 else np.uint16
+        shape = t.shape[:t.n_dims]
+        n_bytes = int(np.prod(shape)) * np.dtype(kind).itemsize
+        return np.frombuffer(ct.string_at(t.data, n_bytes), kind).reshape(shape).copy()
 
     def accumulate(self, number, g):
         g = np.ascontiguousarray(g, np.float32)

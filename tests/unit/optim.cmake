@@ -5,12 +5,27 @@ vlorp_test(test_optim_kernels vlorp_optim)
 vlorp_test(test_optim_handle vlorp_optim vlorp_system)
 vlorp_test(test_optim_embedding vlorp_optim vlorp_system)
 vlorp_test(test_optim_misuse vlorp_optim vlorp_system)
+vlorp_test(test_optim_state vlorp_optim vlorp_system)
+vlorp_test(test_optim_edges vlorp_optim vlorp_system)
+vlorp_test(test_optim_coarse vlorp_optim vlorp_system)
+
+# Every byte read was written: what the sanitizers above do not see.
+find_program(VLORP_VALGRIND valgrind)
+if(VLORP_VALGRIND AND NOT VLORP_SANITIZE)
+  foreach(name state embedding)
+    add_test(NAME valgrind_optim_${name}
+             COMMAND ${VLORP_VALGRIND} -q --error-exitcode=9 --leak-check=full $<TARGET_FILE:test_optim_${name}>
+             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+  endforeach()
+endif()
 
 # The specification in numpy against the shared library.  A sanitizer's runtime would have to be
 # loaded into Python, so those builds leave it out; the unit tests above run the same code there.
 if(NOT VLORP_SANITIZE)
-  add_test(NAME oracle_optimizer
-           COMMAND sh -c "exec \"\${VLORP_TEST_PYTHON:-python3}\" \"$@\"" oracle
-                   ${PROJECT_SOURCE_DIR}/tests/oracle/check_optimizer.py $<TARGET_FILE:vlorp_shared>)
-  set_tests_properties(oracle_optimizer PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+  foreach(check optimizer statistics)
+    add_test(NAME oracle_${check}
+             COMMAND sh -c "exec \"\${VLORP_TEST_PYTHON:-python3}\" \"$@\"" oracle
+                     ${PROJECT_SOURCE_DIR}/tests/oracle/check_${check}.py $<TARGET_FILE:vlorp_shared>)
+    set_tests_properties(oracle_${check} PROPERTIES SKIP_RETURN_CODE 77 ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+  endforeach()
 endif()

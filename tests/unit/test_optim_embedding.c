@@ -39,7 +39,9 @@ static void rows_equal_a_formed_gradient(void **state)
     enum { VOCABULARY = 60, WIDTH = 36 };
     static const vlorp_projection projections[] = {
         {.factor = 4, .rank = 2}, {.factor = 12, .rank = 1}, {.factor = 4, .rank = 2, .side = VLORP_SIDE_LEFT},
-        {.factor = 1, .rank = 20}, {.budget = 64},           {.budget = 64, .side = VLORP_SIDE_LEFT}};
+        {.factor = 1, .rank = 20}, {.budget = 64},           {.budget = 64, .side = VLORP_SIDE_LEFT},
+        {.factor = 1, .rank = 5, .divisor = 4}, {.rank = 7, .divisor = 3, .side = VLORP_SIDE_LEFT}};
+    enum { N_PROJECTIONS = sizeof projections / sizeof projections[0] };
     float dy[TOKENS * WIDTH];
     float head_dy[TOKENS * VOCABULARY];
     int32_t ids[TOKENS];
@@ -63,14 +65,14 @@ static void rows_equal_a_formed_gradient(void **state)
             }
         }
     }
-    for (int i = 0; i < 7; i++) {
+    for (int i = 0; i <= N_PROJECTIONS; i++) {
         vlorp_err err = {0};
         vlorp_matrix m = vlorp_matrix_default();
         m.name = "embed.weight";
         m.n = VOCABULARY;
         m.m = WIDTH;
-        m.rule = i < 6 ? VLORP_RULE_PROJFACTOR : VLORP_RULE_ADAMW;
-        m.projection = i < 6 ? projections[i] : vlorp_projection_default();
+        m.rule = i < N_PROJECTIONS ? VLORP_RULE_PROJFACTOR : VLORP_RULE_ADAMW;
+        m.projection = i < N_PROJECTIONS ? projections[i] : vlorp_projection_default();
         vlorp_optimizer *sparse = one_matrix(&m);
         vlorp_optimizer *whole = one_matrix(&m);
         ASSERT_OK(vlorp_optimizer_accumulate_rows(sparse, 0, ids, dy, 0, TOKENS, &err));
@@ -91,7 +93,7 @@ static void strides_are_honoured(void **state)
 {
     (void)state;
     enum { N = 20, M = 36, LD = 50 };
-    for (int rule = VLORP_RULE_PROJFACTOR; rule <= VLORP_RULE_ADAMW; rule++) {
+    for (int rule = VLORP_RULE_PROJFACTOR; rule <= VLORP_RULE_SGD; rule++) {
         vlorp_err err = {0};
         static float w[2][N * LD];
         static float dy[2][TOKENS * LD];

@@ -225,6 +225,9 @@ static void run_updates(const vlorpi_optim_kernels *k, row *r, int64_t n, const 
     memcpy(r->g, kept, sizeof kept);
     k->adamw_bf16(r->half, r->m, r->v, r->g, a, n, rounding, 0);
     k->moment(r->m, r->v, 0.9f, 0.2f, n);
+    k->adam_moments(r->m, r->v, kept, 0.9f, 0.3f, 0.99f, 0.2f, n);
+    k->adam_direction(r->w, r->m, r->v, 1e-6f, n);
+    k->store_bf16(r->half, r->w, n, rounding, VLORPI_OPTIM_DRAWS);
     k->root(r->v, kept, 0);
     k->axpy(r->g, 2.0f, r->m, 0);
 }

@@ -223,6 +223,9 @@ static void registrations_that_make_no_sense_are_refused(void **state)
     assert_int_equal(vlorp_optimizer_add_matrix(o, &m, &id, &err), VLORP_E_UNSUPPORTED);
     m = good;
     m.transposed = true;
+    m.projection.budget = 0;
+    m.projection.rank = 4;
+    m.projection.divisor = 2;
     assert_int_equal(vlorp_optimizer_add_matrix(o, &m, &id, &err), VLORP_E_UNSUPPORTED);
     m = good;
     m.weight_decay = NAN;

@@ -120,6 +120,28 @@ static void moment(float *m, float *g, float beta, float a, int64_t n)
     }
 }
 
+static void adam_moments(float *m, float *v, const float *g, float beta1, float a1, float beta2, float a2, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        m[i] = beta1 * m[i] + a1 * g[i];
+        v[i] = beta2 * v[i] + a2 * (g[i] * g[i]);
+    }
+}
+
+static void adam_direction(float *y, const float *m, const float *v, float eps, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = m[i] / (sqrtf(v[i]) + eps);
+    }
+}
+
+static void store_bf16(uint16_t *y, const float *x, int64_t n, vlorpi_rounding rounding, int64_t col0)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] = vlorpi_round_bf16(x[i], rounding, col0 + i);
+    }
+}
+
 static void backproject_right(float *mh, const float *ms, const float *pt, int64_t ldp, vlorpi_slices s)
 {
     for (int64_t k = 0; k < s.c; k++) {
@@ -208,6 +230,9 @@ const vlorpi_optim_kernels vlorpi_optim_kernels_ref = {
     .sums_left = sums_left,
     .quadratic = quadratic,
     .moment = moment,
+    .adam_moments = adam_moments,
+    .adam_direction = adam_direction,
+    .store_bf16 = store_bf16,
     .backproject_right = backproject_right,
     .backproject_left = backproject_left,
     .update_f32 = update_f32,

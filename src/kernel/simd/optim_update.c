@@ -79,7 +79,7 @@ static inline __attribute__((always_inline)) void walk_bf16(uint16_t *w, int64_t
 {
     for (int64_t group = 0; group < n; group += VLORPI_OPTIM_DRAWS) {
         for (int part = 0; part < 16; part += VF_N) {
-            vu words[4];
+            vu words[4] = {(vu){0}};
             if (rounding.rng != NULL) {
                 philox(words, rounding.rng, (uint32_t)((col0 + group) / 8 + part), rounding.row);
             }
@@ -156,6 +156,54 @@ static void moment(float *m, float *g, float beta, float a, int64_t n)
     }
 }
 
+static void adam_moments(float *m, float *v, const float *g, float beta1, float a1, float beta2, float a2, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_N <= n; i += VF_N) {
+        vf x = vf_load(g + i);
+        vf_store(m + i, vf_set(beta1) * vf_load(m + i) + vf_set(a1) * x);
+        vf_store(v + i, vf_set(beta2) * vf_load(v + i) + vf_set(a2) * (x * x));
+    }
+    for (; i < n; i++) {
+        m[i] = beta1 * m[i] + a1 * g[i];
+        v[i] = beta2 * v[i] + a2 * (g[i] * g[i]);
+    }
+}
+
+static void adam_direction(float *y, const float *m, const float *v, float eps, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_N <= n; i += VF_N) {
+        vf_store(y + i, vf_load(m + i) / (vf_sqrt(vf_load(v + i)) + vf_set(eps)));
+    }
+    for (; i < n; i++) {
+        y[i] = m[i] / (sqrtf(v[i]) + eps);
+    }
+}
+
+typedef struct stored_row {
+    const float *x;
+} stored_row;
+
+static inline vf stored_vector(void *arg, vf w, int64_t j)
+{
+    (void)w;
+    return vf_load(((const stored_row *)arg)->x + j);
+}
+
+static inline float stored_element(void *arg, float w, int64_t j)
+{
+    (void)w;
+    return ((const stored_row *)arg)->x[j];
+}
+
+/* What the walk reads of y itself goes unused. */
+static void store_bf16(uint16_t *y, const float *x, int64_t n, vlorpi_rounding rounding, int64_t col0)
+{
+    stored_row row = {x};
+    walk_bf16(y, n, rounding, col0, stored_vector, stored_element, &row);
+}
+
 static void root(float *y, const float *x, int64_t n)
 {
     int64_t i = 0;
@@ -219,6 +267,9 @@ const vlorpi_optim_kernels NAME(vlorpi_optim_kernels) = {
     .sums_left = NAME(vlorpi_sums_left),
     .quadratic = NAME(vlorpi_quadratic),
     .moment = moment,
+    .adam_moments = adam_moments,
+    .adam_direction = adam_direction,
+    .store_bf16 = store_bf16,
     .backproject_right = NAME(vlorpi_backproject_right),
     .backproject_left = NAME(vlorpi_backproject_left),
     .update_f32 = update_f32,
