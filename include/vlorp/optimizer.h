@@ -10,7 +10,7 @@
  * plain sums over the micro-batches: nothing is divided until step multiplies by grad_scale.
  *
  * A matrix under a projecting rule keeps S (projector.h) instead of its gradient G = dY^T X, and
- * accumulate_factors never forms G (DESIGN section 3):
+ * accumulate_factors never forms G (docs/method.md section 3):
  *   right:  S = dY^T Xt,  Xt[t,k,q] = sum_j X[t, k d + j] P[j,q]
  *   left:   S = Dt^T X,   Dt[t,q,b] = sum_a P[a,q] dY[t, a c + b]
  *

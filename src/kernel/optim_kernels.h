@@ -1,6 +1,6 @@
 /* optim_kernels.h - the projector's and the update rules' arithmetic.
  *
- * Layer 2.  Letters as in DESIGN sections 2 to 4: W, G [n, m]; c slices of d, r directions each,
+ * Layer 2.  Letters as in docs/method.md sections 2 to 4: W, G [n, m]; c slices of d, r directions each,
  * M = c r; P [d, r] row-major.  Kernels are serial and work on ranges; callers split outputs over
  * threads.  Each output is either overwritten or accumulated into.  Sizes may be 0; outputs overlap
  * no input unless said.
@@ -57,14 +57,14 @@ enum {
 };
 
 typedef struct vlorpi_optim_kernels {
-    /* z[t, k r + q] (+)= sum_j x[t, k d + j] pt[q ldp + j]              DESIGN 2 and 3, right
+    /* z[t, k r + q] (+)= sum_j x[t, k d + j] pt[q ldp + j]              method.md 2 and 3, right
      *   z [T, M] row stride ldz, overwritten or accumulated; x [T, c d] row stride ldx; pt [r, ldp]: P
      *   transposed, ldp a multiple of VLORPI_OPTIM_PAD, zero beyond d
      * X gives the projected inputs; G itself (T = n) gives S. */
     void (*project_right)(float *z, int64_t ldz, bool accumulate, const float *x, int64_t ldx, const float *pt,
                           int64_t ldp, vlorpi_slices s, int64_t T);
 
-    /* z[t, q c + b] = sum_a p[a r + q] y[t, a c + b]                    DESIGN 3, left
+    /* z[t, q c + b] = sum_a p[a r + q] y[t, a c + b]                    method.md 3, left
      *   z [T, M] row stride ldz, overwritten; y [T, c d] row stride ldy */
     void (*project_left)(float *z, int64_t ldz, const float *y, int64_t ldy, const float *p, vlorpi_slices s,
                          int64_t T);
@@ -72,7 +72,7 @@ typedef struct vlorpi_optim_kernels {
     /* y[i] += a x[i] */
     void (*axpy)(float *y, float a, const float *x, int64_t n);
 
-    /* Second-moment sums of rows of a right S [n, M] (contiguous), DESIGN 3:
+    /* Second-moment sums of rows of a right S [n, M] (contiguous), method.md 3:
      *   row[i] = sum_k S[i,k,:] K S[i,k,:]^T    overwritten; NULL: not wanted
      *   q [r * M] lagged, accumulated: sum_i S[i,k,q] S[i,k,q+l]
      *   kw [r * M] lagged weights: K[q, q + l], doubled for l > 0, 0 where q + l >= r */
@@ -83,7 +83,7 @@ typedef struct vlorpi_optim_kernels {
      *   q as above with b for k, accumulated;  kw [r * M] lagged as above */
     void (*sums_left)(float *col, float *q, const float *S, int64_t ldS, const float *kw, vlorpi_slices s, int64_t m);
 
-    /* out[k * k_stride + j * j_stride] = P[j,:] Q_k P[j,:]^T for k < c, j in [j0, j1)       DESIGN 3
+    /* out[k * k_stride + j * j_stride] = P[j,:] Q_k P[j,:]^T for k < c, j in [j0, j1)       method.md 3
      *   out overwritten; q [r * M] lagged, Q_k symmetric.  right: strides d, 1; left: strides 1, c */
     void (*quadratic)(float *out, int64_t k_stride, int64_t j_stride, const float *p, const float *q, vlorpi_slices s,
                       int64_t j0, int64_t j1);
@@ -108,7 +108,7 @@ typedef struct vlorpi_optim_kernels {
      *   mh [n] overwritten; p [r], a row of P; ms: row b of the moment, its q-th part ldq further */
     void (*backproject_left)(float *mh, const float *p, const float *ms, int64_t ldq, int64_t r, int64_t n);
 
-    /* u = w[j] - step mh[j] / (a b[j] + eps);  w[j] = u - decay u       DESIGN 4, projfactor; w in place */
+    /* u = w[j] - step mh[j] / (a b[j] + eps);  w[j] = u - decay u       method.md 4, projfactor; w in place */
     void (*update_f32)(float *w, const float *mh, const float *b, vlorpi_update u, int64_t n);
     /* the same on bf16; col0, the column of w[0], is a multiple of VLORPI_OPTIM_DRAWS */
     void (*update_bf16)(uint16_t *w, const float *mh, const float *b, vlorpi_update u, int64_t n,

@@ -1,7 +1,7 @@
 /* sink.h - where the backward pass hands over what a parameter's gradient is made of.
  *
  * Layer 4.  The heart of the design: a linear layer gives (dY, X), never dYᵀX, so a projected
- * parameter's gradient is never formed (DESIGN section 3).  The model computes a layer's input
+ * parameter's gradient is never formed (docs/method.md section 3).  The model computes a layer's input
  * gradient before it calls the sink for that layer's weight, so a rule may update the weight at once.
  */
 #ifndef VLORPI_MODEL_SINK_H

@@ -1,4 +1,4 @@
-/* Gradients into S, or into the exact gradient (DESIGN section 3). */
+/* Gradients into S, or into the exact gradient (docs/method.md section 3). */
 #include "base/status.h"
 #include "base/threads.h"
 #include "optim/handle.h"

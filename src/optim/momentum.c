@@ -1,4 +1,4 @@
-/* What becomes of a moment of S when P changes (DESIGN section 2, momentum at a refresh). */
+/* What becomes of a moment of S when P changes (docs/method.md section 2, momentum at a refresh). */
 #include "optim/handle.h"
 
 vlorpi_momentum_step vlorpi_momentum_at(const vlorp_optimizer *o, const vlorpi_slot *slot, int64_t t)

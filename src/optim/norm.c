@@ -1,4 +1,4 @@
-/* The end of accumulation: the sum over ranks, the global norm, and finiteness (DESIGN section 5).
+/* The end of accumulation: the sum over ranks, the global norm, and finiteness (docs/method.md section 5).
  *
  * With E = S of one slice row and g its gradient, S = g P, so for normal P
  *     E[ S K^-1 S^T ] = (r / d) ||g||^2,  K = P^T P

@@ -1,4 +1,4 @@
-/* svd's P: the leading eigenvectors of the re-read gradient's Gram matrix (DESIGN section 2). */
+/* svd's P: the leading eigenvectors of the re-read gradient's Gram matrix (docs/method.md section 2). */
 #include <math.h>
 #include <string.h>
 

@@ -1,5 +1,5 @@
 /* The rules vlorp_os, vlorp_ss and vlorp_sgd on the projected gradient, and sgd on the exact one
- * (DESIGN section 4). */
+ * (docs/method.md section 4). */
 #include <math.h>
 
 #include "base/threads.h"

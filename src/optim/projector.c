@@ -1,4 +1,4 @@
-/* Which projection a matrix gets (DESIGN section 2), and its numbers. */
+/* Which projection a matrix gets (docs/method.md section 2), and its numbers. */
 #include <vlorp/projector.h>
 #include <vlorp/rng.h>
 

@@ -1,4 +1,4 @@
-/* The rule projfactor: arXiv 2505.01744, algorithm 2; DESIGN sections 3 and 4.
+/* The rule projfactor: arXiv 2505.01744, algorithm 2; docs/method.md sections 3 and 4.
  *
  *   first pass, over chunks of u_dim of S:    v of u_dim's sums, Q, and m_s
  *   then, small:                              v of s_dim's sums from P and Q

@@ -1,6 +1,6 @@
 /* job_sizes.h - the sizes that a user may leave open, decided from model, data and machine.
  *
- * Layer 6.  DESIGN section 9, table of defaults.
+ * Layer 6.  The defaults of the option table.
  */
 #ifndef VLORPI_TRAIN_JOB_SIZES_H
 #define VLORPI_TRAIN_JOB_SIZES_H

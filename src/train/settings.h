@@ -39,7 +39,7 @@ typedef struct vlorpi_train_settings {
 
     /* the optimizer */
     vlorpi_optimizer_name optimizer;
-    vlorp_projection projection; /* distribution, side, factor, rank, budget, strict: DESIGN section 2 */
+    vlorp_projection projection; /* distribution, side, factor, rank, budget, strict: docs/method.md section 2 */
     int64_t update_proj_gap;
     vlorp_momentum momentum;
     double scale;
@@ -69,7 +69,7 @@ typedef struct vlorpi_train_settings {
 /* The name as --optimizer spells it. */
 const char *vlorpi_optimizer_text(vlorpi_optimizer_name name);
 
-/* DESIGN section 9's defaults. */
+/* The defaults of the option table. */
 vlorpi_train_settings vlorpi_train_settings_default(void);
 
 #endif

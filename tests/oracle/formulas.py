@@ -119,7 +119,7 @@ def squared_norm(S, P, side, distribution):
 
 
 class Projected:
-    """DESIGN sections 2 and 4, one matrix under projfactor, vlorp_os, vlorp_ss or vlorp_sgd.
+    """docs/method.md sections 2 and 4, one matrix under projfactor, vlorp_os, vlorp_ss or vlorp_sgd.
 
     P of svd comes from set_probe; its tie to the gradient is checked apart."""
 
