@@ -4,9 +4,6 @@
 
 #include "cli/train_options.h"
 
-enum { N_OPTIMIZERS = 2 };
-static const vlorpi_optimizer_name every_optimizer[N_OPTIMIZERS] = {VLORPI_OPTIMIZER_ADAMW, VLORPI_OPTIMIZER_PROJFACTOR};
-
 static vlorp_status print_json(const char *const *titles, const vlorpi_mem_usage *usages, int n, vlorp_err *err)
 {
     json_t *object = json_object();
@@ -21,7 +18,7 @@ static vlorp_status print_json(const char *const *titles, const vlorpi_mem_usage
 
 static void print_table(const vlorpi_job *job, const char *const *titles, const vlorpi_mem_usage *usages, int n)
 {
-    const vlorpi_mem_usage *columns[N_OPTIMIZERS];
+    const vlorpi_mem_usage *columns[VLORPI_N_OPTIMIZERS];
     for (int i = 0; i < n; i++) {
         columns[i] = &usages[i];
     }
@@ -37,17 +34,15 @@ vlorp_status vlorpi_cmd_plan(vlorpi_cli *cli, vlorp_err *err)
     vlorpi_train_settings settings;
     VLORP_TRY(vlorpi_train_options(&settings, cli, err));
     bool all = strcmp(vlorpi_options_text(cli->options, "optimizer"), "all") == 0;
-    const vlorpi_optimizer_name one[1] = {settings.optimizer};
-    const vlorpi_optimizer_name *names = all ? every_optimizer : one;
-    int n = all ? N_OPTIMIZERS : 1;
-    const char *titles[N_OPTIMIZERS];
-    vlorpi_mem_usage usages[N_OPTIMIZERS];
-    settings.optimizer = names[0];
+    int n = all ? VLORPI_N_OPTIMIZERS : 1;
+    const char *titles[VLORPI_N_OPTIMIZERS];
+    vlorpi_mem_usage usages[VLORPI_N_OPTIMIZERS];
+    settings.optimizer = all ? (vlorpi_optimizer_name)0 : settings.optimizer;
     vlorpi_job job;
     vlorp_status status = vlorpi_job_open(&job, &settings, false, cli->mem, &cli->log, cli->kernels, &cli->exec, err);
     for (int i = 0; i < n && status == VLORP_OK; i++) {
-        status = i == 0 ? VLORP_OK : vlorpi_job_set_optimizer(&job, names[i], err);
-        titles[i] = vlorpi_optimizer_text(names[i]);
+        status = i == 0 ? VLORP_OK : vlorpi_job_set_optimizer(&job, (vlorpi_optimizer_name)i, err);
+        titles[i] = vlorpi_optimizer_text(job.settings.optimizer);
         usages[i] = job.plan.usage;
     }
     if (status == VLORP_OK && vlorpi_options_bool(cli->options, "json")) {

@@ -7,7 +7,7 @@
 enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
 #define OTHER_RULES                                                                                               \
-    WORDS("vlorp-os", "vlorp-ss", "vlorp-sgd", "sgd", "adafactor", "adamw8bit", "galore", "flora", "apollo",      \
+    WORDS("sgd", "adafactor", "adamw8bit", "galore", "flora", "apollo",      \
           "apollo-mini", "fira", "lora", "lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
@@ -37,12 +37,12 @@ const vlorpi_option_row vlorpi_option_table[] = {
 
     SECTION("Method"),
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN,
-     .choices = WORDS("projfactor", "adamw"),
+     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
      .fallback = "projfactor", .help = "the update rule"},
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_PLAN,
-     .choices = WORDS("projfactor", "adamw", "all"),
+     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "all"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
      .fallback = "projfactor", .help = "the update rule, or all of them side by side"},
@@ -129,8 +129,8 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .fallback_help = "the checkpoint's; quantised GGUF becomes bfloat16", .help = "how weights are written"},
     {.name = "rounding", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("stochastic", "nearest"),
      .fallback = "stochastic", .help = "how bfloat16 weights are updated"},
-    {.name = "state_dtype", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("float32"),
-     .renamed = FLOAT_NAMES, .not_here = WORDS("bfloat16"), .fallback = "float32",
+    {.name = "state_dtype", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("float32", "bfloat16"),
+     .renamed = FLOAT_NAMES, .fallback = "float32",
      .help = "how S and the moments are stored"},
     {.name = "activation_checkpointing", .synonyms = {"gradient_checkpointing"}, .kind = VLORPI_OPTION_BOOL,
      .commands = RUN, .fallback_help = "on when the plan does not fit without",

@@ -1,6 +1,7 @@
 #include "cli/train_options.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 static int choice(const char *text, const char *const *names, int n)
@@ -36,15 +37,24 @@ static unsigned targets_of(const vlorpi_options *o)
     return targets;
 }
 
-static vlorp_status read_method(vlorpi_train_settings *s, const vlorpi_options *o, vlorp_err *err)
+/* `all`, which only plan takes, begins with the method's own. */
+static vlorpi_optimizer_name optimizer_of(const char *text)
+{
+    for (int name = 0; name < VLORPI_N_OPTIMIZERS; name++) {
+        if (strcmp(text, vlorpi_optimizer_text((vlorpi_optimizer_name)name)) == 0) {
+            return (vlorpi_optimizer_name)name;
+        }
+    }
+    return VLORPI_OPTIMIZER_PROJFACTOR;
+}
+
+static void read_method(vlorpi_train_settings *s, const vlorpi_options *o)
 {
     double factor = vlorpi_options_double(o, "factor");
-    if (vlorpi_options_has(o, "factor") && factor < 1) {
-        VLORP_FAIL(err, VLORP_E_ARG, "--factor %g: this version has whole factors only, from 1", factor);
-    }
-    s->optimizer = strcmp(vlorpi_options_text(o, "optimizer"), "adamw") == 0 ? VLORPI_OPTIMIZER_ADAMW
-                                                                             : VLORPI_OPTIMIZER_PROJFACTOR;
-    s->projection.factor = (int64_t)factor;
+    bool coarse = factor > 0 && factor < 1; /* the table takes 1/2^k alone */
+    s->optimizer = optimizer_of(vlorpi_options_text(o, "optimizer"));
+    s->projection.factor = coarse ? 1 : (int64_t)factor;
+    s->projection.divisor = coarse ? llround(1 / factor) : 0;
     s->projection.rank = vlorpi_options_int(o, "rank");
     s->projection.budget = vlorpi_options_int(o, "budget");
     s->projection.strict = vlorpi_options_bool(o, "strict_factor");
@@ -59,7 +69,7 @@ static vlorp_status read_method(vlorpi_train_settings *s, const vlorpi_options *
     s->beta2 = vlorpi_options_double(o, "beta2");
     s->eps = vlorpi_options_has(o, "eps") ? vlorpi_options_double(o, "eps") : -1;
     s->rounding = (vlorp_rounding)CHOICE(vlorpi_options_text(o, "rounding"), "stochastic", "nearest");
-    return VLORP_OK;
+    s->state_dtype = (vlorp_dtype)CHOICE(vlorpi_options_text(o, "state_dtype"), "float32", "bfloat16");
 }
 
 static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
@@ -85,7 +95,7 @@ vlorp_status vlorpi_train_options(vlorpi_train_settings *s, const vlorpi_cli *cl
     const vlorpi_options *o = cli->options;
     *s = vlorpi_train_settings_default();
     VLORP_TRY(vlorpi_options_model(o, &s->model, err));
-    VLORP_TRY(read_method(s, o, err));
+    read_method(s, o);
     read_schedule(s, o);
     s->dataset = vlorpi_options_text(o, "dataset");
     s->data_dir = vlorpi_options_text(o, "data_dir");
@@ -141,7 +151,8 @@ void vlorpi_print_target_hint(FILE *out, const vlorpi_job *job)
 
 static bool same_row(const vlorp_parameter_info *a, const vlorp_parameter_info *b)
 {
-    return a->n == b->n && a->m == b->m && a->projection.c == b->projection.c && a->projection.side == b->projection.side;
+    return a->n == b->n && a->m == b->m && a->projection.c == b->projection.c && a->projection.f == b->projection.f &&
+           a->projection.side == b->projection.side;
 }
 
 void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
@@ -153,7 +164,7 @@ void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
     for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer); id++) {
         vlorp_parameter_info info;
         if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) != VLORP_OK || info.is_vector ||
-            info.rule == VLORP_RULE_ADAMW) {
+            info.projection.M == 0) {
             continue;
         }
         int row = 0;
@@ -170,8 +181,10 @@ void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
     }
     for (int i = 0; i < n_rows; i++) {
         const vlorp_projection_used *p = &rows[i].projection;
-        (void)fprintf(out, "%3d matrices %6" PRId64 " x %-6" PRId64 " %-5s c %-4" PRId64 " r %-3" PRId64 "%s\n", counts[i],
-                      rows[i].n, rows[i].m, p->side == VLORP_SIDE_LEFT ? "left" : "right", p->c, p->r,
+        char c[32];
+        (void)snprintf(c, sizeof c, p->f > 1 ? "1/%" PRId64 : "%" PRId64, p->f > 1 ? p->f : p->c);
+        (void)fprintf(out, "%3d matrices %6" PRId64 " x %-6" PRId64 " %-5s c %-4s r %-3" PRId64 "%s\n", counts[i],
+                      rows[i].n, rows[i].m, p->side == VLORP_SIDE_LEFT ? "left" : "right", c, p->r,
                       p->exact ? "  kept exact: the budget reaches its width"
                                : (p->adjusted ? "  adjusted to the width" : ""));
     }

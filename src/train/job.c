@@ -62,10 +62,14 @@ static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vl
     matrix.m = param->m;
     matrix.dtype = param->dtype;
     matrix.weight_decay = (float)job->settings.weight_decay;
-    bool projected = job->settings.optimizer == VLORPI_OPTIMIZER_PROJFACTOR &&
-                     (job->settings.targets >> param->role & 1u) != 0;
-    matrix.rule = projected ? VLORP_RULE_PROJFACTOR : VLORP_RULE_ADAMW;
-    if (projected) {
+    static const vlorp_rule rules[VLORPI_N_OPTIMIZERS] = {
+        [VLORPI_OPTIMIZER_ADAMW] = VLORP_RULE_ADAMW,         [VLORPI_OPTIMIZER_VLORP_OS] = VLORP_RULE_VLORP_OS,
+        [VLORPI_OPTIMIZER_VLORP_SS] = VLORP_RULE_VLORP_SS,   [VLORPI_OPTIMIZER_VLORP_SGD] = VLORP_RULE_VLORP_SGD,
+        [VLORPI_OPTIMIZER_PROJFACTOR] = VLORP_RULE_PROJFACTOR,
+    };
+    bool target = (job->settings.targets >> param->role & 1u) != 0;
+    matrix.rule = target ? rules[job->settings.optimizer] : VLORP_RULE_ADAMW;
+    if (matrix.rule != VLORP_RULE_ADAMW) {
         matrix.projection = job->sizes.projection;
     }
     return vlorp_optimizer_add_matrix(job->optimizer, &matrix, &id, err);
@@ -88,6 +92,7 @@ static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
     config.update_gap = s->update_proj_gap;
     config.momentum = s->momentum;
     config.rounding = s->rounding;
+    config.state_dtype = s->state_dtype;
     config.max_tokens = job->sizes.micro_tokens;
     config.exec = job->exec;
     config.allocator = vlorpi_mem_allocator(job->mem);

@@ -40,7 +40,7 @@ static vlorp_projection complete_projection(const vlorp_projection *asked, int64
         return p;
     }
     if (p.factor != 0) {
-        p.rank = largest(1, budget / p.factor);
+        p.rank = p.divisor > 1 ? budget * p.divisor : largest(1, budget / p.factor);
     } else if (p.rank != 0) {
         p.factor = largest(1, budget / p.rank);
     } else {

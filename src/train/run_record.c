@@ -54,13 +54,13 @@ static json_t *projections(const vlorpi_job *job)
     for (int id = 0; list != NULL && id < vlorp_optimizer_n_parameters(job->optimizer); id++) {
         vlorp_parameter_info info;
         if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) != VLORP_OK || info.is_vector ||
-            info.rule == VLORP_RULE_ADAMW) {
+            info.projection.M == 0) {
             continue;
         }
         const vlorp_projection_used *p = &info.projection;
-        json_t *row = json_pack("{s:s, s:I, s:I, s:s, s:I, s:I, s:b}", "name", info.name, "n", (json_int_t)info.n, "m",
+        json_t *row = json_pack("{s:s, s:I, s:I, s:s, s:f, s:I, s:b}", "name", info.name, "n", (json_int_t)info.n, "m",
                                 (json_int_t)info.m, "side", p->side == VLORP_SIDE_LEFT ? "left" : "right", "factor",
-                                (json_int_t)p->c, "rank", (json_int_t)p->r, "exact", (int)p->exact);
+                                (double)p->c / (double)(p->f > 1 ? p->f : 1), "rank", (json_int_t)p->r, "exact", (int)p->exact);
         if (json_array_append_new(list, row) != 0) {
             json_decref(list);
             return NULL;

@@ -28,6 +28,7 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
         .num_cycles = 2,
         .min_lr_ratio = 0.1,
         .rounding = VLORP_ROUND_STOCHASTIC,
+        .state_dtype = VLORP_F32,
         .dtype = VLORPI_AUTO,
         .activation_checkpointing = VLORPI_CHOOSE,
         .seed = 42,
@@ -37,5 +38,6 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
 
 const char *vlorpi_optimizer_text(vlorpi_optimizer_name name)
 {
-    return name == VLORPI_OPTIMIZER_ADAMW ? "adamw" : "projfactor";
+    static const char *const texts[VLORPI_N_OPTIMIZERS] = {"adamw", "vlorp-os", "vlorp-ss", "vlorp-sgd", "projfactor"};
+    return texts[name];
 }

@@ -14,7 +14,14 @@
 
 enum { VLORPI_AUTO = -1 }; /* an integer setting that is chosen from the model or the data */
 
-typedef enum vlorpi_optimizer_name { VLORPI_OPTIMIZER_PROJFACTOR, VLORPI_OPTIMIZER_ADAMW } vlorpi_optimizer_name;
+typedef enum vlorpi_optimizer_name {
+    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected */
+    VLORPI_OPTIMIZER_VLORP_OS,
+    VLORPI_OPTIMIZER_VLORP_SS,
+    VLORPI_OPTIMIZER_VLORP_SGD,
+    VLORPI_OPTIMIZER_PROJFACTOR,
+    VLORPI_N_OPTIMIZERS
+} vlorpi_optimizer_name;
 
 typedef enum vlorpi_tristate { VLORPI_NO = 0, VLORPI_YES = 1, VLORPI_CHOOSE = -1 } vlorpi_tristate;
 
@@ -50,6 +57,7 @@ typedef struct vlorpi_train_settings {
     int64_t num_cycles;         /* of cosine_restarts */
     double min_lr_ratio;
     vlorp_rounding rounding;
+    vlorp_dtype state_dtype;    /* of S and its first moment */
 
     /* numbers, memory, machine */
     int dtype;                  /* a vlorp_dtype, or AUTO: the checkpoint's */

@@ -123,11 +123,11 @@ static void test_mistakes(void **state)
     refuses(train, "m --packing=maybe", "neither true nor false", NULL);
     refuses(train, "m --no_packing=true", "takes no value", NULL);
     refuses(train, "m --optimizer projfaktor", "is not one of", "projfactor");
-    refuses(train, "m --optimizer galore", "this version does not have it; it has projfactor, adamw", NULL);
+    refuses(train, "m --optimizer galore",
+            "this version does not have it; it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw", NULL);
     refuses(train, "m --proj_type svd", "this version does not have it", NULL);
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);
-    refuses(train, "m --state_dtype bf16", "this version does not have it", NULL);
     refuses(train, "m --adaptive_budget", "this version does not have it", NULL);
     refuses(train, "m --resume d", "--continue_from: this version does not have it", NULL);
     refuses(train, "m --device cuda", "this version does not have it; it has cpu", NULL);
@@ -137,6 +137,14 @@ static void test_mistakes(void **state)
     refuses(train, "-lr 1", "-lr: there is no such option", "--lr");
     refuses(train, "---", "there is no such option", NULL);
     refuses(VLORPI_CMD_GENERATE, "m --prompt", "--prompt: a value is missing", NULL);
+}
+
+static void test_names_of_types(void **state)
+{
+    (void)state;
+    PARSE(TRAIN, "m --state_dtype bf16 --dtype fp32");
+    assert_string_equal(vlorpi_options_text(&options, "state_dtype"), "bfloat16");
+    assert_string_equal(vlorpi_options_text(&options, "dtype"), "float32");
 }
 
 static void test_contradictions(void **state)
@@ -234,7 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_command_line), cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_forms),                  cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_contradictions),         cmocka_unit_test(test_json_round_trip),
+        cmocka_unit_test(test_names_of_types), cmocka_unit_test(test_contradictions),         cmocka_unit_test(test_json_round_trip),
         cmocka_unit_test(test_table),                  cmocka_unit_test(test_model),
     };
     vlorpi_mem_init(&mem);

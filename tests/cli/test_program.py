@@ -87,7 +87,8 @@ class CommandLine(ProgramTest):
             self.refuses(2, [command, "m", "--device", "cuda"], "it has cpu")
             self.refuses(2, [command, "m", "another"], "another: one argument too many")
             self.refuses(1, [command, "--config", self.path("none.json"), "m"], "none.json")
-        self.refuses(2, ["train", STORIES, "--optimizer", "galore", "--dataset", "x"], "it has projfactor, adamw")
+        self.refuses(2, ["train", STORIES, "--optimizer", "galore", "--dataset", "x"],
+                     "it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw")
         self.refuses(2, ["train", STORIES], "data")
         self.refuses(2, ["eval", STORIES], "--data")
         self.refuses(2, ["generate", "--prompt", "x"], "model")

@@ -15,7 +15,7 @@ TEMPLATE = ("Below is an instruction that describes a task. Write a response tha
             "request.\n\n### Instruction:\n{instruction}\n\n### Response:\n")
 MAX_LOSS_DIFFERENCE = 1e-3
 MAX_LENGTH = 256
-N_HELD_OUT = 48
+N_HELD_OUT = 24
 
 
 def skip(reason):
@@ -75,9 +75,9 @@ def main():
         run(vlorp, "convert", "--model_name", gguf, "--to", "safetensors", "--dtype", "bfloat16", "--out", folder)
         save = os.path.join(scratch, "run")
         out = run(vlorp, "train", "--model_name", folder, "--data_dir", data, "--dataset", "commonsense",
-                  "--lr", "1e-4", "--activation_checkpointing", "--batch_size", "8", "--total_batch_size", "16",
-                  "--num_training_steps", "8", "--warmup_steps", "2", "--weight_decay", "0",
-                  "--grad_clipping", "1.0", "--dtype", "bfloat16", "--eval_every", "8", "--update_proj_gap", "5",
+                  "--lr", "1e-4", "--activation_checkpointing", "--batch_size", "4", "--total_batch_size", "8",
+                  "--num_training_steps", "6", "--warmup_steps", "2", "--weight_decay", "0",
+                  "--grad_clipping", "1.0", "--dtype", "bfloat16", "--eval_every", "6", "--update_proj_gap", "5",
                   "--scale", "0.25", "--single_gpu", "--factor", "64", "--rank", "1", "--optimizer", "projfactor",
                   "--max_length", str(MAX_LENGTH), "--wandb_expname", "check", "--eval_data", held,
                   "--save_dir", save)
@@ -87,7 +87,7 @@ def main():
         lines = [json.loads(line) for line in open(os.path.join(save, "metrics.jsonl"), encoding="utf-8")]
         losses = [line["loss"] for line in lines if "loss" in line]
         evals = [line["eval_loss"] for line in lines if "eval_loss" in line]
-        first, last = sum(losses[:3]) / 3, sum(losses[-3:]) / 3
+        first, last = sum(losses[:2]) / 2, sum(losses[-2:]) / 2
         theirs, n_tokens = held_out_loss(model_folder, records)
         print(f"training loss {first:.4f} -> {last:.4f}; held-out {evals[0]:.4f} -> {evals[-1]:.4f}; "
               f"transformers says {theirs:.4f} over {n_tokens} tokens")

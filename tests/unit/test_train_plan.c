@@ -12,6 +12,8 @@ typedef struct plan_case {
     bool packing;
     int64_t eval_every;
     bool gguf;
+    vlorp_dtype state_dtype;
+    int64_t divisor; /* c = 1 / divisor */
 } plan_case;
 
 enum {
@@ -21,18 +23,37 @@ enum {
 };
 
 static const plan_case cases[] = {
-    {"projfactor f32", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false},
-    {"projfactor bf16", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false},
-    {"projfactor f32 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_YES, MATRICES, 4, 0, 0, true, 0, false},
-    {"projfactor bf16 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_YES, MATRICES, 4, 8, 1, true, 2, false},
-    {"projfactor attn only", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, ATTENTION, 4, 1, 4, true, 0, false},
-    {"projfactor all", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 4, 2, true, 0, false},
-    {"projfactor unpacked", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, false, 0, false},
-    {"projfactor auto batch", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, VLORPI_AUTO, 0, 0, true, 1, false},
-    {"projfactor gguf", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 2, 0, 0, true, 0, true},
-    {"adamw f32", VLORPI_OPTIMIZER_ADAMW, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false},
-    {"adamw bf16", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_NO, MATRICES, 1, 0, 0, true, 0, false},
-    {"adamw bf16 checkpointed", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_YES, MATRICES, 4, 0, 0, true, 2, false},
+    {"projfactor f32", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false,
+     VLORP_F32, 0},
+    {"projfactor bf16", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false,
+     VLORP_F32, 0},
+    {"projfactor f32 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_YES, MATRICES, 4, 0, 0, true, 0,
+     false, VLORP_F32, 0},
+    {"projfactor bf16 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_YES, MATRICES, 4, 8, 1, true, 2,
+     false, VLORP_F32, 0},
+    {"projfactor attn only", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, ATTENTION, 4, 1, 4, true, 0, false,
+     VLORP_F32, 0},
+    {"projfactor all", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 4, 2, true, 0, false,
+     VLORP_F32, 0},
+    {"projfactor unpacked", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, false, 0, false,
+     VLORP_F32, 0},
+    {"projfactor auto batch", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, VLORPI_AUTO, 0, 0, true,
+     1, false, VLORP_F32, 0},
+    {"projfactor gguf", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 2, 0, 0, true, 0, true,
+     VLORP_F32, 0},
+    {"projfactor bf16 state", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 0, 0, true, 0,
+     false, VLORP_BF16, 0},
+    {"projfactor c = 1/4", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 1, 64, true, 0, false,
+     VLORP_F32, 4},
+    {"vlorp-os f32", VLORPI_OPTIMIZER_VLORP_OS, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false, VLORP_F32, 0},
+    {"vlorp-ss bf16", VLORPI_OPTIMIZER_VLORP_SS, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 0, 0, true, 0, false,
+     VLORP_F32, 0},
+    {"vlorp-sgd f32", VLORPI_OPTIMIZER_VLORP_SGD, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false, VLORP_F32,
+     0},
+    {"adamw f32", VLORPI_OPTIMIZER_ADAMW, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false, VLORP_F32, 0},
+    {"adamw bf16", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_NO, MATRICES, 1, 0, 0, true, 0, false, VLORP_F32, 0},
+    {"adamw bf16 checkpointed", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_YES, MATRICES, 4, 0, 0, true, 2, false,
+     VLORP_F32, 0},
 };
 
 static int n_compared;
@@ -70,6 +91,8 @@ static void run_case(const plan_case *c)
     s.projection = vlorp_projection_default();
     s.projection.factor = c->factor;
     s.projection.rank = c->rank;
+    s.projection.divisor = c->divisor;
+    s.state_dtype = c->state_dtype;
     s.save_dir = make_run_folder();
     vlorp_exec exec = test_exec();
     vlorpi_mem *mem = test_mem();
