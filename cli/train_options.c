@@ -14,8 +14,9 @@ static int choice(const char *text, const char *const *names, int n)
     return 0;
 }
 
-#define CHOICE(text, ...) \
-    choice((text), (const char *const[]){__VA_ARGS__}, (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
+#define CHOICE(text, ...)                                 \
+    choice((text), (const char *const[]){__VA_ARGS__},    \
+           (int)(sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *)))
 
 static int64_t int_or_auto(const vlorpi_options *o, const char *name)
 {
@@ -27,7 +28,10 @@ static unsigned targets_of(const vlorpi_options *o)
     static const struct target {
         const char *name;
         vlorpi_role role;
-    } rows[] = {{"attn", VLORPI_ROLE_ATTN}, {"mlp", VLORPI_ROLE_MLP}, {"embed", VLORPI_ROLE_EMBED}, {"head", VLORPI_ROLE_HEAD}};
+    } rows[] = {{"attn", VLORPI_ROLE_ATTN},
+                {"mlp", VLORPI_ROLE_MLP},
+                {"embed", VLORPI_ROLE_EMBED},
+                {"head", VLORPI_ROLE_HEAD}};
     unsigned targets = 0;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (vlorpi_options_lists(o, "target", rows[i].name) || vlorpi_options_lists(o, "target", "all")) {
@@ -82,8 +86,8 @@ static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
     s->total_batch_size = vlorpi_options_int(o, "total_batch_size");
     s->eval_every = vlorpi_options_int(o, "eval_every");
     s->warmup = vlorpi_options_double(o, "warmup_steps");
-    s->scheduler =
-        (vlorp_schedule_kind)CHOICE(vlorpi_options_text(o, "scheduler"), "constant", "linear", "cosine", "cosine_restarts");
+    s->scheduler = (vlorp_schedule_kind)CHOICE(vlorpi_options_text(o, "scheduler"), "constant", "linear", "cosine",
+                                               "cosine_restarts");
     s->num_cycles = vlorpi_options_int(o, "num_cycles");
     s->min_lr_ratio = vlorpi_options_double(o, "min_lr_ratio");
     s->weight_decay = vlorpi_options_double(o, "weight_decay");

@@ -38,8 +38,8 @@ static vlorp_status open_data(vlorpi_job *job, vlorp_err *err)
         int64_t n = vlorpi_dataset_n_examples(job->data);
         int64_t n_held = n / 50 < 1 ? 1 : n / 50 > 256 ? 256 : n / 50;
         if (n_held >= n) {
-            VLORP_FAIL(err, VLORP_E_ARG, "%s: %" PRId64 " training examples are too few to hold some out; give --eval_data",
-                       s->dataset, n);
+            VLORP_FAIL(err, VLORP_E_ARG,
+                       "%s: %" PRId64 " training examples are too few to hold some out; give --eval_data", s->dataset, n);
         }
         return vlorpi_dataset_hold_out(job->data, &job->held, n_held, s->seed, err);
     }

@@ -67,8 +67,8 @@ vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err)
     sizes->max_length = s->max_length == VLORPI_AUTO ? (positions < DEFAULT_LENGTH ? positions : DEFAULT_LENGTH)
                                                      : s->max_length;
     if (sizes->max_length < 2 || sizes->max_length > positions) {
-        VLORP_FAIL(err, VLORP_E_ARG, "--max_length %" PRId64 ": the model takes 2 .. %" PRId64 " tokens", sizes->max_length,
-                   positions);
+        VLORP_FAIL(err, VLORP_E_ARG, "--max_length %" PRId64 ": the model takes 2 .. %" PRId64 " tokens",
+                   sizes->max_length, positions);
     }
     return VLORP_OK;
 }
@@ -122,7 +122,8 @@ vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err)
     if (s->micro_tokens != VLORPI_AUTO) {
         if (s->micro_tokens < longest) {
             VLORP_FAIL(err, VLORP_E_ARG,
-                       "--micro_tokens %" PRId64 ": the longest example has %" PRId64 " tokens; raise it, or lower --max_length",
+                       "--micro_tokens %" PRId64 ": the longest example has %" PRId64
+                       " tokens; raise it, or lower --max_length",
                        s->micro_tokens, longest);
         }
         sizes->micro_tokens = s->micro_tokens;

@@ -21,8 +21,9 @@ static const char *dtype_text(vlorp_dtype dtype)
 static json_t *used_sizes(const vlorpi_job *job)
 {
     const vlorpi_job_sizes *s = &job->sizes;
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "dtype", dtype_text(s->dtype), "max_length", (json_int_t)s->max_length, "batch_size",
-                     (json_int_t)s->max_examples, "micro_tokens", (json_int_t)s->micro_tokens, "num_training_steps",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "dtype", dtype_text(s->dtype), "max_length",
+                     (json_int_t)s->max_length, "batch_size", (json_int_t)s->max_examples, "micro_tokens",
+                     (json_int_t)s->micro_tokens, "num_training_steps",
                      (json_int_t)s->n_steps, "warmup_steps", (json_int_t)s->warmup_steps, "activation_checkpointing",
                      (int)s->activation_checkpointing);
 }
@@ -60,7 +61,8 @@ static json_t *projections(const vlorpi_job *job)
         const vlorp_projection_used *p = &info.projection;
         json_t *row = json_pack("{s:s, s:I, s:I, s:s, s:f, s:I, s:b}", "name", info.name, "n", (json_int_t)info.n, "m",
                                 (json_int_t)info.m, "side", p->side == VLORP_SIDE_LEFT ? "left" : "right", "factor",
-                                (double)p->c / (double)(p->f > 1 ? p->f : 1), "rank", (json_int_t)p->r, "exact", (int)p->exact);
+                                (double)p->c / (double)(p->f > 1 ? p->f : 1), "rank", (json_int_t)p->r, "exact",
+                                (int)p->exact);
         if (json_array_append_new(list, row) != 0) {
             json_decref(list);
             return NULL;
@@ -77,7 +79,8 @@ static json_t *make_record(const vlorpi_job *job)
     }
     bool ok = set(record, "version", json_string(vlorp_version())) &&
               set(record, "seed", json_integer((json_int_t)job->settings.seed)) &&
-              set(record, "options", job->settings.record != NULL ? json_incref(job->settings.record) : json_object()) &&
+              set(record, "options",
+                  job->settings.record != NULL ? json_incref(job->settings.record) : json_object()) &&
               set(record, "used", used_sizes(job)) && set(record, "projections", projections(job)) &&
               set(record, "data", data_report(&job->data_report)) &&
               set(record, "plan_bytes", vlorpi_plan_json(&job->plan.usage)) && set(record, "machine", machine(job));
