@@ -13,15 +13,11 @@ static bool set(json_t *object, const char *key, json_t *value)
     return json_object_set_new(object, key, value) == 0;
 }
 
-static const char *dtype_text(vlorp_dtype dtype)
-{
-    return dtype == VLORP_F32 ? "float32" : dtype == VLORP_BF16 ? "bfloat16" : "float16";
-}
-
 static json_t *used_sizes(const vlorpi_job *job)
 {
     const vlorpi_job_sizes *s = &job->sizes;
-    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "dtype", dtype_text(s->dtype), "max_length",
+    return json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:b}", "dtype", vlorpi_checkpoint_dtype_name(s->dtype),
+                     "max_length",
                      (json_int_t)s->max_length, "batch_size", (json_int_t)s->max_examples, "micro_tokens",
                      (json_int_t)s->micro_tokens, "num_training_steps",
                      (json_int_t)s->n_steps, "warmup_steps", (json_int_t)s->warmup_steps, "activation_checkpointing",
