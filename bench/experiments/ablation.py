@@ -13,6 +13,7 @@ import argparse
 import json
 import math
 import pathlib
+import random
 import shutil
 import subprocess
 import sys
@@ -42,16 +43,27 @@ def command(args, arm, seed, folder):
     options = {**BASE, **ARMS[arm]}
     if options.get("optimizer") == "adamw":
         options = {"optimizer": "adamw"}
-    words = [args.vlorp, "train", args.model, "--dataset", "commonsense", "--data_dir", args.data_dir,
+    words = [args.vlorp, "train", args.model, "--dataset", str(args.work / "train.json"),
+             "--eval_data", str(args.work / "held_out.json"),
              "--batch_size", str(args.batch), "--total_batch_size", str(args.batch),
              "--num_training_steps", str(args.steps), "--update_proj_gap", str(args.gap), "--lr", str(args.lr),
-             "--max_length", "256", "--eval_every", "100000", "--seed", str(seed), "--threads", str(args.threads),
+             "--max_length", "256", "--seed", str(seed), "--threads", str(args.threads),
              "--save_dir", str(folder), "--overwrite", "--quiet"]
     if args.prompts:
         words.append("--train_on_prompts")
     for name, value in options.items():
         words += [f"--{name}", value]
     return words
+
+
+def split_data(args):
+    """One held-out set for all seeds, so that seeds differ by order and projections alone."""
+    records = []
+    for path in sorted(pathlib.Path(args.data_dir).glob("commonsense/*/train.json")):
+        records += json.loads(path.read_text(encoding="utf-8"))
+    random.Random(0).shuffle(records)
+    (args.work / "held_out.json").write_text(json.dumps(records[:args.held_out]), encoding="utf-8")
+    (args.work / "train.json").write_text(json.dumps(records[args.held_out:]), encoding="utf-8")
 
 
 def run_one(args, arm, seed):
@@ -120,8 +132,9 @@ def main():
     parser.add_argument("--vlorp", default="build/release/vlorp")
     parser.add_argument("--only", help="these arms, separated by ';'")
     parser.add_argument("--seeds", default="1,2,3")
-    parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--gap", type=int, default=10)
+    parser.add_argument("--steps", type=int, default=24)
+    parser.add_argument("--gap", type=int, default=8)
+    parser.add_argument("--held_out", type=int, default=96, help="examples that are judged")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--prompts", action="store_true", help="train on and judge by all tokens, not the answers alone")
@@ -133,8 +146,10 @@ def main():
         return
     if not (args.model and args.data_dir and args.results):
         parser.error("MODEL, --data_dir and --results are needed")
+    args.work = pathlib.Path(args.results).absolute().parent
     keys = ("arm", "seed", "lr", "steps", "batch", "gap", "prompts")
     known = {tuple(line[key] for key in keys) for line in read(args.results)}
+    split_data(args)
     wanted = args.only.split(";") if args.only else list(ARMS)
     todo = [(arm, int(seed)) for seed in args.seeds.split(",") for arm in wanted
             if (arm, int(seed), args.lr, args.steps, args.batch, args.gap, args.prompts) not in known]
