@@ -1,6 +1,7 @@
 /* cmd_eval.c - vlorp eval: perplexity of a text. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mapped_file.h"
 #include "cli/command.h"
 #include "cli/inference.h"
@@ -18,7 +19,7 @@ static void windows_done(void *ctx, int64_t n_done, int64_t n_windows, double lo
 {
     enum { INTERVAL_SECONDS = 5 };
     watcher *w = ctx;
-    double now = vlorpi_output_now();
+    double now = vlorpi_clock_seconds();
     if (n_done < n_windows && now - w->last >= INTERVAL_SECONDS) {
         char left[32];
         double seconds = (now - w->begin) * (double)(n_windows - n_done) / (double)n_done;
@@ -53,7 +54,7 @@ vlorp_status vlorpi_cmd_eval(vlorpi_cli *cli, vlorp_err *err)
     vlorpi_loaded_model loaded = {0};
     vlorpi_mapped_file file = {0};
     VLORP_TRY(vlorpi_mapped_file_open(&file, path, err));
-    double begin = vlorpi_output_now();
+    double begin = vlorpi_clock_seconds();
     vlorp_status status = vlorpi_cli_load_model(&loaded, cli, err);
     if (status == VLORP_OK) {
         int64_t max_length = loaded.config.max_positions < DEFAULT_MAX_LENGTH ? loaded.config.max_positions
@@ -61,13 +62,13 @@ vlorp_status vlorpi_cmd_eval(vlorpi_cli *cli, vlorp_err *err)
         if (vlorpi_options_has(cli->options, "max_length")) {
             max_length = vlorpi_options_int(cli->options, "max_length");
         }
-        watcher w = {.cli = cli, .begin = vlorpi_output_now(), .last = vlorpi_output_now()};
+        watcher w = {.cli = cli, .begin = vlorpi_clock_seconds(), .last = vlorpi_clock_seconds()};
         vlorpi_perplexity_watch watch = {.windows_done = windows_done, .ctx = &w};
         vlorpi_perplexity result;
         status = vlorpi_perplexity_measure(&result, &loaded, (const char *)file.bytes, file.n_bytes, max_length, &watch,
                                            err);
         if (status == VLORP_OK) {
-            status = print_result(cli, &result, max_length, vlorpi_output_now() - begin, err);
+            status = print_result(cli, &result, max_length, vlorpi_clock_seconds() - begin, err);
         } else if (status == VLORP_E_ARG || status == VLORP_E_NUMERIC) {
             vlorpi_err_prefix(err, "%s", path);
         }

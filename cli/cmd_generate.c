@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "cli/command.h"
 #include "cli/inference.h"
 #include "eval/chat.h"
@@ -186,10 +187,10 @@ vlorp_status vlorpi_cmd_generate(vlorpi_cli *cli, vlorp_err *err)
                                            .sampling = sampling_of(cli->options)};
         vlorpi_text_sink sink = {.write = write_text, .ctx = &text};
         vlorpi_generate_result result;
-        double begin = vlorpi_output_now();
+        double begin = vlorpi_clock_seconds();
         status = vlorpi_generate(&result, &loaded, cli->kernels, &request, &sink, err);
         if (status == VLORP_OK) {
-            status = report(cli, &text, n_ids, &result, vlorpi_output_now() - begin, err);
+            status = report(cli, &text, n_ids, &result, vlorpi_clock_seconds() - begin, err);
         }
     }
     vlorpi_mem_free(cli->mem, text.text);

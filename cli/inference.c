@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/clock.h"
+
 vlorp_status vlorpi_cli_load_model(vlorpi_loaded_model *loaded, vlorpi_cli *cli, vlorp_err *err)
 {
     const char *path;
@@ -11,7 +13,7 @@ vlorp_status vlorpi_cli_load_model(vlorpi_loaded_model *loaded, vlorpi_cli *cli,
     if (name != NULL) {
         dtype = strcmp(name, "float32") == 0 ? VLORP_F32 : VLORP_BF16;
     }
-    double begin = vlorpi_output_now();
+    double begin = vlorpi_clock_seconds();
     vlorpi_machine machine = {.mem = cli->mem, .kernels = cli->kernels, .exec = &cli->exec};
     VLORP_TRY(vlorpi_loaded_model_open(loaded, &machine, path, dtype, err));
     char bytes[32];
@@ -21,7 +23,7 @@ vlorp_status vlorpi_cli_load_model(vlorpi_loaded_model *loaded, vlorpi_cli *cli,
                     loaded->config.arch->model_type, (long long)loaded->config.L,
                     vlorpi_output_bytes(bytes, sizeof bytes, usage.bytes[VLORPI_MEM_WEIGHTS]),
                     loaded->dtype == VLORP_F32 ? "float32" : "bfloat16",
-                    vlorpi_output_seconds(seconds, sizeof seconds, vlorpi_output_now() - begin), cli->n_threads,
+                    vlorpi_output_seconds(seconds, sizeof seconds, vlorpi_clock_seconds() - begin), cli->n_threads,
                     cli->kernels->name);
     return VLORP_OK;
 }

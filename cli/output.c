@@ -5,8 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 static const double plain_interval_seconds = 5;
 static const char erase_line[] = "\r\033[K";
@@ -66,7 +67,7 @@ void vlorpi_output_error(vlorpi_output *output, const vlorp_err *err)
 
 void vlorpi_output_progress(vlorpi_output *output, const vlorpi_progress *progress, bool last)
 {
-    double now = vlorpi_output_now();
+    double now = vlorpi_clock_seconds();
     if (output->quiet || (!output->terminal && !last && now - output->last_line < plain_interval_seconds)) {
         return;
     }
@@ -145,11 +146,4 @@ vlorp_status vlorpi_output_flush(vlorp_err *err)
         VLORP_FAIL(err, VLORP_E_IO, "standard output: %s", errno != 0 ? strerror(errno) : "write failed");
     }
     return VLORP_OK;
-}
-
-double vlorpi_output_now(void)
-{
-    struct timespec now;
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }

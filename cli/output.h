@@ -54,7 +54,4 @@ VLORP_CHECKED vlorp_status vlorpi_output_json(json_t *value, vlorp_err *err);
 /* Flushes standard output; E_IO when anything written there was lost. */
 VLORP_CHECKED vlorp_status vlorpi_output_flush(vlorp_err *err);
 
-/* Seconds on a clock that only goes forward. */
-double vlorpi_output_now(void);
-
 #endif

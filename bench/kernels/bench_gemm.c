@@ -6,8 +6,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/threads.h"
 #include "kernel/blas/blas.h"
 #include "kernel/kernel.h"
@@ -33,13 +33,6 @@ typedef struct options {
     const char *level;
     const char *op; /* NULL: all */
 } options;
-
-static double now(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int by_value(const void *a, const void *b)
 {
@@ -112,10 +105,10 @@ static void time_product(const char *op, const vlorpi_kernels *kernels, const vl
     int n_repeats = flops < 1e8 ? MAX_REPEATS : flops < 2e9 ? 11 : 5;
     for (int r = -1; r < n_repeats; r++) { /* the first round warms up */
         for (int column = 0; column < N_COLUMNS; column++) {
-            double start = now();
+            double start = vlorpi_clock_seconds();
             run_product(column, ctx, c, p);
             if (r >= 0) {
-                seconds[column][r] = now() - start;
+                seconds[column][r] = vlorpi_clock_seconds() - start;
             }
         }
     }

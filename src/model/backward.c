@@ -2,6 +2,7 @@
  * is added to in place; every linear layer's input gradient is computed before its sink is called. */
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "model/decoder.h"
 
@@ -107,7 +108,9 @@ vlorp_status vlorpi_model_backward(vlorpi_model *model, const vlorpi_pass *pass,
     for (int l = (int)model->config.L - 1; l >= 0; l--) {
         b.layer = l;
         if (model->usage.activation_checkpointing) {
+            double begin = vlorpi_clock_seconds();
             vlorpi_model_recompute(model, pass, l);
+            model->seconds.recompute += vlorpi_clock_seconds() - begin;
         }
         VLORP_TRY(mlp_backward(&b, err));
         VLORP_TRY(attention_backward(&b, err));

@@ -47,6 +47,7 @@ struct vlorpi_model {
     bool ready; /* laid out over real memory */
     int64_t head_rows; /* target tokens per block of the head */
     int64_t cache_used;
+    vlorpi_model_seconds seconds;
 
     /* activations; buffers of one bracket are never alive at the same time and share memory */
     float *x;                            /* [T, D] */

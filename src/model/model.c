@@ -12,6 +12,11 @@ const vlorpi_model_config *vlorpi_model_config_of(const vlorpi_model *model)
     return &model->config;
 }
 
+vlorpi_model_seconds vlorpi_model_seconds_of(const vlorpi_model *model)
+{
+    return model->seconds;
+}
+
 vlorpi_params *vlorpi_model_params(vlorpi_model *model)
 {
     return &model->params;

@@ -31,6 +31,14 @@ typedef struct vlorpi_model_usage {
     int64_t cache_tokens;          /* > 0: a key-value cache for generation of that many tokens */
 } vlorpi_model_usage;
 
+/* Where the time of passes went, in seconds, summed since the model was made. */
+typedef struct vlorpi_model_seconds {
+    double forward;   /* embedding and layers */
+    double head;      /* final norm, logits and loss, and with a sink their backward */
+    double backward;  /* layers and embedding, recomputation included */
+    double recompute; /* the part of backward that checkpointing adds */
+} vlorpi_model_seconds;
+
 /* Makes the parameter table from the configuration; no weights yet.  dtype is the weights' storage.
  * Owner: the caller, vlorpi_model_free.  Borrows mem, kernels, exec until then. */
 VLORP_CHECKED vlorp_status vlorpi_model_create(vlorpi_model **out, vlorpi_mem *mem, const vlorpi_kernels *kernels,
@@ -41,6 +49,7 @@ void vlorpi_model_free(vlorpi_model *model);
 
 const vlorpi_model_config *vlorpi_model_config_of(const vlorpi_model *model);
 vlorpi_params *vlorpi_model_params(vlorpi_model *model);
+vlorpi_model_seconds vlorpi_model_seconds_of(const vlorpi_model *model);
 
 /* Lays out activations and workspace for a usage.  With counting arenas nothing but their sizes is
  * the result; with real ones the model is ready to run.  Weights: vlorpi_params_layout. */

@@ -2,6 +2,7 @@
  * that the code below may trust ids, positions and segments. */
 #include <stddef.h>
 
+#include "base/clock.h"
 #include "base/status.h"
 #include "model/decoder.h"
 
@@ -84,6 +85,14 @@ static vlorp_status find_targets(vlorpi_model *model, const vlorpi_token_batch *
     return check_ids(model, model->target_ids, *n, err);
 }
 
+/* Adds the seconds since *at, which becomes now. */
+static void lap(double *seconds, double *at)
+{
+    double now = vlorpi_clock_seconds();
+    *seconds += now - *at;
+    *at = now;
+}
+
 vlorp_status vlorpi_model_loss(vlorpi_model *model, const vlorpi_token_batch *batch, const vlorpi_sink *sink,
                                double *loss_sum, vlorp_err *err)
 {
@@ -100,9 +109,16 @@ vlorp_status vlorpi_model_loss(vlorpi_model *model, const vlorpi_token_batch *ba
     vlorpi_pass pass =
         make_pass(model, batch->ids, batch->positions, batch->n_tokens, batch->segment_begin, batch->n_segments);
     pass.keep = sink != NULL;
+    double at = vlorpi_clock_seconds();
     vlorpi_model_forward(model, &pass);
+    lap(&model->seconds.forward, &at);
     VLORP_TRY(vlorpi_model_head_loss(model, pass.n, n_targets, sink, loss_sum, err));
-    return sink != NULL ? vlorpi_model_backward(model, &pass, sink, err) : VLORP_OK;
+    lap(&model->seconds.head, &at);
+    if (sink != NULL) {
+        VLORP_TRY(vlorpi_model_backward(model, &pass, sink, err));
+        lap(&model->seconds.backward, &at);
+    }
+    return VLORP_OK;
 }
 
 vlorp_status vlorpi_model_logits(vlorpi_model *model, const vlorpi_token_batch *batch, const int32_t *rows,

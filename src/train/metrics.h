@@ -15,6 +15,12 @@ typedef struct vlorpi_metrics {
     const char *path; /* borrowed */
 } vlorpi_metrics;
 
+/* Where a step's time went.  recompute is part of backward; gradients, the time spent on S and exact
+ * gradients, is part of head and backward. */
+typedef struct vlorpi_step_seconds {
+    double forward, head, backward, recompute, gradients, update;
+} vlorpi_step_seconds;
+
 /* What one optimizer step did. */
 typedef struct vlorpi_step_metrics {
     int64_t step;              /* 1 for the first */
@@ -25,7 +31,8 @@ typedef struct vlorpi_step_metrics {
     int64_t n_tokens;          /* read by the model in this step */
     int64_t n_targets;         /* predicted in this step */
     double tokens_per_second;
-    double seconds;
+    double seconds;            /* the whole step; parts says where they went */
+    vlorpi_step_seconds parts;
     size_t memory_bytes;       /* booked in the ledger at the end of the step */
 } vlorpi_step_metrics;
 

@@ -1,23 +1,38 @@
 #include "train/optimizer_sink.h"
 
+#include "base/clock.h"
+
+/* Counts the time since begin; hands status through. */
+static vlorp_status count(vlorpi_gradient_taker *taker, double begin, vlorp_status status)
+{
+    taker->seconds += vlorpi_clock_seconds() - begin;
+    return status;
+}
+
 static vlorp_status take_linear(void *ctx, int param, const float *dy, int64_t ldy, const float *x, int64_t ldx,
                                 int64_t n_tokens, vlorp_err *err)
 {
-    return vlorp_optimizer_accumulate_factors(ctx, param, dy, ldy, x, ldx, n_tokens, err);
+    vlorpi_gradient_taker *t = ctx;
+    double begin = vlorpi_clock_seconds();
+    return count(t, begin, vlorp_optimizer_accumulate_factors(t->optimizer, param, dy, ldy, x, ldx, n_tokens, err));
 }
 
 static vlorp_status take_rows(void *ctx, int param, const int32_t *ids, const float *dy, int64_t n_tokens,
                               vlorp_err *err)
 {
-    return vlorp_optimizer_accumulate_rows(ctx, param, ids, dy, 0, n_tokens, err);
+    vlorpi_gradient_taker *t = ctx;
+    double begin = vlorpi_clock_seconds();
+    return count(t, begin, vlorp_optimizer_accumulate_rows(t->optimizer, param, ids, dy, 0, n_tokens, err));
 }
 
 static vlorp_status take_vector(void *ctx, int param, const float *dw, vlorp_err *err)
 {
-    return vlorp_optimizer_accumulate_vector(ctx, param, dw, err);
+    vlorpi_gradient_taker *t = ctx;
+    double begin = vlorpi_clock_seconds();
+    return count(t, begin, vlorp_optimizer_accumulate_vector(t->optimizer, param, dw, err));
 }
 
-vlorpi_sink vlorpi_optimizer_sink(vlorp_optimizer *optimizer)
+vlorpi_sink vlorpi_optimizer_sink(vlorpi_gradient_taker *taker)
 {
-    return (vlorpi_sink){.ctx = optimizer, .linear = take_linear, .rows = take_rows, .vector = take_vector};
+    return (vlorpi_sink){.ctx = taker, .linear = take_linear, .rows = take_rows, .vector = take_vector};
 }

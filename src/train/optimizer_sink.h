@@ -9,7 +9,14 @@
 
 #include "model/sink.h"
 
-/* Parameter i of the model's table is parameter i of the optimizer.  Borrows it. */
-vlorpi_sink vlorpi_optimizer_sink(vlorp_optimizer *optimizer);
+/* Where gradients go, and the seconds that taking them took, which are part of the model's backward
+ * pass.  Parameter i of the model's table is parameter i of the optimizer. */
+typedef struct vlorpi_gradient_taker {
+    vlorp_optimizer *optimizer; /* borrowed */
+    double seconds;
+} vlorpi_gradient_taker;
+
+/* Borrows the taker. */
+vlorpi_sink vlorpi_optimizer_sink(vlorpi_gradient_taker *taker);
 
 #endif

@@ -2,8 +2,8 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "train/job_sizes.h"
 #include "train/optimizer_sink.h"
 #include "train/run_record.h"
@@ -16,17 +16,12 @@ typedef struct trainer {
     double started;
 } trainer;
 
-static double now_seconds(void)
-{
-    struct timespec t;
-    (void)clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_sums *sums, vlorp_err *err)
 {
     const vlorpi_job_sizes *sizes = &job->sizes;
-    vlorpi_sink sink = vlorpi_optimizer_sink(job->optimizer);
+    vlorpi_gradient_taker taker = {.optimizer = job->optimizer};
+    vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
+    vlorpi_model_seconds before = vlorpi_model_seconds_of(job->model);
     int64_t n_examples = job->settings.total_batch_size;
     int64_t place = step * n_examples;
     *sums = (vlorpi_step_sums){0};
@@ -43,6 +38,14 @@ vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_
         sums->n_targets += job->batch.n_targets;
         sums->n_micro_batches++;
     }
+    vlorpi_model_seconds after = vlorpi_model_seconds_of(job->model);
+    sums->seconds = (vlorpi_step_seconds){
+        .forward = after.forward - before.forward,
+        .head = after.head - before.head,
+        .backward = after.backward - before.backward,
+        .recompute = after.recompute - before.recompute,
+        .gradients = taker.seconds,
+    };
     return VLORP_OK;
 }
 
@@ -95,7 +98,7 @@ static vlorp_schedule schedule_of(const vlorpi_job *job)
 static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
 {
     vlorpi_job *job = &t->job;
-    double begin = now_seconds();
+    double begin = vlorpi_clock_seconds();
     vlorpi_step_sums sums;
     vlorpi_mem_set_phase(job->mem, "forward and backward");
     VLORP_TRY(vlorpi_train_accumulate(job, step, &sums, err));
@@ -107,6 +110,7 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
         .max_grad_norm = job->settings.grad_clipping,
     };
     vlorp_step_result result;
+    double update_begin = vlorpi_clock_seconds();
     vlorp_status status = vlorp_optimizer_step(job->optimizer, &update, &result, err);
     if (status != VLORP_OK) {
         vlorpi_err_prefix(err, "step %" PRId64, step + 1);
@@ -115,7 +119,8 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
     if (!result.counted) {
         vlorpi_log_warn(job->log, "step %" PRId64 " has no target token: nothing was changed", step + 1);
     }
-    double end = now_seconds();
+    double end = vlorpi_clock_seconds();
+    sums.seconds.update = end - update_begin;
     vlorpi_step_metrics line = {
         .step = step + 1,
         .loss = sums.n_targets > 0 ? sums.loss_sum / (double)sums.n_targets : 0,
@@ -126,6 +131,7 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
         .n_targets = sums.n_targets,
         .tokens_per_second = (double)sums.n_tokens / (end - begin),
         .seconds = end - begin,
+        .parts = sums.seconds,
         .memory_bytes = vlorpi_mem_now(job->mem).total_bytes,
     };
     VLORP_TRY(vlorpi_metrics_step(&t->metrics, &line, err));
@@ -170,7 +176,7 @@ static vlorp_status run_steps(trainer *t, vlorp_err *err)
     const vlorpi_job *job = &t->job;
     int64_t every = job->settings.eval_every;
     VLORP_TRY(evaluate(t, 0, err));
-    t->started = now_seconds();
+    t->started = vlorpi_clock_seconds();
     int64_t done = 0;
     while (done < job->sizes.n_steps && !stop_requested(t)) {
         VLORP_TRY(take_step(t, done, err));

@@ -34,6 +34,7 @@ typedef struct vlorpi_step_sums {
     int64_t n_tokens;
     int64_t n_targets;
     int64_t n_micro_batches;
+    vlorpi_step_seconds seconds; /* update is not known yet */
 } vlorpi_step_sums;
 
 /* Forward and backward of the global batch number `step` (from 0), gradients added up in the
