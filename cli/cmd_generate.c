@@ -98,19 +98,31 @@ static vlorp_status read_prompt(char **prompt, const vlorpi_cli *cli, vlorp_err 
     return *prompt != NULL ? VLORP_OK : vlorpi_mem_fail(cli->mem, VLORPI_MEM_DATA, strlen(given) + 1, err);
 }
 
+/* The tokens of a user's message, in the form that the model was taught to answer. */
+static vlorp_status encode_message(vlorpi_tokens *tokens, const vlorpi_tokenizer *tokenizer, const char *message,
+                                   vlorp_err *err)
+{
+    vlorpi_chat_template chat;
+    VLORP_TRY(vlorpi_chat_open(&chat, tokenizer, err));
+    json_t *messages = json_array();
+    vlorp_status status = vlorpi_chat_say(messages, "user", message, strlen(message), err);
+    if (status == VLORP_OK) {
+        status = vlorpi_chat_encode(tokens, &chat, tokenizer, messages, err);
+    }
+    json_decref(messages);
+    return status;
+}
+
 /* The prompt's token ids, in the form that --chat asks for.  Owner of *ids: the caller. */
 static vlorp_status encode_prompt(int32_t **ids, int64_t *n, const vlorpi_cli *cli, const vlorpi_loaded_model *loaded,
                                   const char *prompt, vlorp_err *err)
 {
-    bool chat = vlorpi_options_bool(cli->options, "chat");
-    char *dressed = NULL;
-    if (chat) {
-        VLORP_TRY(vlorpi_chat_prompt(&dressed, cli->mem, loaded->tokenizer, prompt, err));
-        prompt = dressed;
-    }
     vlorpi_tokens tokens = {.mem = cli->mem};
-    vlorpi_encode_options options = {.add_special = !chat, .parse_special = true};
-    vlorp_status status = vlorpi_tokenizer_encode(loaded->tokenizer, &tokens, prompt, strlen(prompt), options, err);
+    vlorpi_encode_options options = {.add_special = true, .parse_special = true};
+    vlorp_status status =
+        vlorpi_options_bool(cli->options, "chat")
+            ? encode_message(&tokens, loaded->tokenizer, prompt, err)
+            : vlorpi_tokenizer_encode(loaded->tokenizer, &tokens, prompt, strlen(prompt), options, err);
     int32_t bos = vlorpi_tokenizer_bos(loaded->tokenizer);
     *n = tokens.n > 0 ? tokens.n : bos >= 0; /* an empty prompt begins a text */
     if (status == VLORP_OK && *n == 0) {
@@ -128,7 +140,6 @@ static vlorp_status encode_prompt(int32_t **ids, int64_t *n, const vlorpi_cli *c
         }
     }
     vlorpi_tokens_deinit(&tokens);
-    vlorpi_mem_free(cli->mem, dressed);
     return status;
 }
 

@@ -172,7 +172,7 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "prompt", .kind = VLORPI_OPTION_STRING, .commands = VLORPI_CMD_GENERATE, .value_name = "TEXT",
      .may_be_empty = true, .fallback_help = "standard input", .help = "the text to go on with"},
     {.name = "chat", .kind = VLORPI_OPTION_BOOL, .commands = VLORPI_CMD_GENERATE, .fallback = "false",
-     .help = "the prompt is a user's message (chatml template)"},
+     .help = "the prompt is a user's message, dressed by the model's chat template"},
     {.name = "max_new_tokens", .kind = VLORPI_OPTION_INT, .commands = VLORPI_CMD_GENERATE, .min = 1, .max = 1 << 24,
      .fallback = "128", .help = "stop after so many tokens"},
     {.name = "temperature", .kind = VLORPI_OPTION_DOUBLE, .commands = VLORPI_CMD_GENERATE, .min = 0, .max = 100,

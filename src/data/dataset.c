@@ -6,13 +6,13 @@
 #include <string.h>
 
 #include "base/mapped_file.h"
-#include "data/chatml.h"
 #include "data/data_files.h"
 #include "data/example_writer.h"
 #include "data/order.h"
 #include "data/prompts.h"
 #include "data/records.h"
 #include "data/token_store.h"
+#include "text/chat_template.h"
 #include "text/token_text.h"
 
 struct vlorpi_dataset {
@@ -27,8 +27,17 @@ struct vlorpi_dataset {
 typedef struct reading {
     vlorpi_example_writer writer;
     vlorpi_rendered rendered;
-    const char *chat_template;
+    vlorpi_chat_template chat; /* form NULL: no conversation came yet */
 } reading;
+
+static vlorp_status recognize_chat(reading *r, vlorp_err *err)
+{
+    vlorp_status status = vlorpi_chat_template_of(&r->chat, r->writer.tokenizer, err);
+    if (status == VLORP_E_UNSUPPORTED) {
+        vlorpi_err_hint(err, "write the conversations as prompt and completion, or as text");
+    }
+    return status;
+}
 
 static vlorp_status add_record(void *ctx, const vlorpi_record *record, vlorp_err *err)
 {
@@ -36,11 +45,10 @@ static vlorp_status add_record(void *ctx, const vlorpi_record *record, vlorp_err
     if (record->form != VLORPI_FORM_CHAT) {
         VLORP_TRY(vlorpi_template_render(&r->rendered, vlorpi_template_for(record), record, true, err));
     } else {
-        if (r->chat_template == NULL) {
-            VLORP_TRY(vlorpi_chatml_check(r->writer.tokenizer, err));
-            r->chat_template = vlorpi_tokenizer_chat_template(r->writer.tokenizer);
+        if (r->chat.form == NULL) {
+            VLORP_TRY(recognize_chat(r, err));
         }
-        VLORP_TRY(vlorpi_chatml_render(&r->rendered, r->chat_template, record->messages, err));
+        VLORP_TRY(vlorpi_chat_template_render(&r->rendered, &r->chat, record->messages, false, err));
     }
     return vlorpi_example_writer_add(&r->writer, &r->rendered, err);
 }

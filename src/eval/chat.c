@@ -1,28 +1,39 @@
 #include "eval/chat.h"
 
-#include <string.h>
+#include <time.h>
 
-#include "data/chatml.h"
-
-vlorp_status vlorpi_chat_prompt(char **prompt, vlorpi_mem *mem, const vlorpi_tokenizer *tokenizer, const char *message,
-                                vlorp_err *err)
+vlorp_status vlorpi_chat_open(vlorpi_chat_template *chat, const vlorpi_tokenizer *tokenizer, vlorp_err *err)
 {
-    static const char opening[] = "<|im_start|>assistant\n";
-    *prompt = NULL;
-    VLORP_TRY(vlorpi_chatml_check(tokenizer, err));
-    json_t *messages = json_pack("[{s:s,s:s}]", "role", "user", "content", message);
-    if (messages == NULL) {
+    vlorp_status status = vlorpi_chat_template_of(chat, tokenizer, err);
+    if (status == VLORP_E_UNSUPPORTED) {
+        vlorpi_err_hint(err, "without --chat a prompt is taken as it stands: write what the model expects into it");
+    }
+    struct tm day;
+    time_t now = time(NULL);
+    if (status == VLORP_OK && chat->asks_date && localtime_r(&now, &day) != NULL) {
+        (void)strftime(chat->date, sizeof chat->date, "%d %b %Y", &day);
+    }
+    return status;
+}
+
+vlorp_status vlorpi_chat_say(json_t *messages, const char *role, const char *text, size_t n_bytes, vlorp_err *err)
+{
+    json_t *message = json_pack("{s:s,s:s%}", "role", role, "content", text, n_bytes);
+    if (message == NULL || json_array_append_new(messages, message) != 0) {
         VLORP_FAIL(err, VLORP_E_ARG, "chat: the message is not UTF-8 text");
     }
-    vlorpi_rendered rendered = {.mem = mem};
-    vlorp_status status = vlorpi_chatml_render(&rendered, vlorpi_tokenizer_chat_template(tokenizer), messages, err);
-    json_decref(messages);
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_chat_encode(vlorpi_tokens *tokens, const vlorpi_chat_template *chat,
+                                const vlorpi_tokenizer *tokenizer, const json_t *messages, vlorp_err *err)
+{
+    vlorpi_rendered rendered = {.mem = tokens->mem};
+    vlorpi_encode_options options = {.parse_special = true}; /* BOS stands in the rendered text */
+    vlorp_status status = vlorpi_chat_template_render(&rendered, chat, messages, true, err);
     if (status == VLORP_OK) {
-        status = vlorpi_rendered_append(&rendered, opening, sizeof opening, err); /* with its NUL */
-    }
-    if (status == VLORP_OK) {
-        *prompt = vlorpi_mem_strdup(mem, VLORPI_MEM_DATA, rendered.bytes);
-        status = *prompt != NULL ? VLORP_OK : vlorpi_mem_fail(mem, VLORPI_MEM_DATA, rendered.n_bytes, err);
+        tokens->n = 0;
+        status = vlorpi_tokenizer_encode(tokenizer, tokens, rendered.bytes, rendered.n_bytes, options, err);
     }
     vlorpi_rendered_deinit(&rendered);
     return status;

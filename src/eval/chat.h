@@ -1,17 +1,22 @@
-/* chat.h - a user's message in the form that a model was taught to answer.
+/* chat.h - a conversation as the tokens that a model was taught to answer.
  *
- * Layer 5.  This version knows the chatml form (<|im_start|>role ... <|im_end|>).
+ * Layer 5.  Knows: chat templates, the tokenizer.  Does not know: models.
  */
 #ifndef VLORPI_EVAL_CHAT_H
 #define VLORPI_EVAL_CHAT_H
 
-#include "text/tokenizer.h"
+#include "text/chat_template.h"
 
-/* The prompt for one message: the template's own system message where it has one, the message, and
- * the opening of the answer.  NUL-terminated, under DATA.  Owner: the caller, vlorpi_mem_free.
- * Errors: E_UNSUPPORTED when the tokenizer's files name no template, or one of another form; E_ARG for
- * a message that is not UTF-8. */
-VLORP_CHECKED vlorp_status vlorpi_chat_prompt(char **prompt, vlorpi_mem *mem, const vlorpi_tokenizer *tokenizer,
-                                              const char *message, vlorp_err *err);
+/* The template of the tokenizer's files, dated today where it asks for the day.  chat borrows from tokenizer.
+ * Errors: E_UNSUPPORTED with a hint how to go on; E_NOMEM. */
+VLORP_CHECKED vlorp_status vlorpi_chat_open(vlorpi_chat_template *chat, const vlorpi_tokenizer *tokenizer,
+                                            vlorp_err *err);
+/* Appends a message to a JSON array of them.  Errors: E_ARG when text is not UTF-8. */
+VLORP_CHECKED vlorp_status vlorpi_chat_say(json_t *messages, const char *role, const char *text, size_t n_bytes,
+                                           vlorp_err *err);
+/* Replaces tokens by those of the conversation up to the opening of the next answer. */
+VLORP_CHECKED vlorp_status vlorpi_chat_encode(vlorpi_tokens *tokens, const vlorpi_chat_template *chat,
+                                              const vlorpi_tokenizer *tokenizer, const json_t *messages,
+                                              vlorp_err *err);
 
 #endif

@@ -2,17 +2,21 @@
  * of the file's name: j .json, l .jsonl, c .csv, t .tsv, m MMLU's own; any other none. */
 #include <string.h>
 
-#include "data/chatml.h"
+#include "data/prompts.h"
 #include "data/records.h"
 #include "format/json.h"
 #include "fuzz_target.h"
+#include "text/chat_template.h"
 
 typedef struct reading {
     vlorpi_rendered rendered;
+    vlorpi_chat_template chat;
     int64_t n;
 } reading;
 
-static const char chat_template[] = "'<|im_start|>system\\nBe kind<|im_end|>'";
+static const char chat_source[] =
+    "{{'<|im_start|>system\\nBe kind<|im_end|>\\n'}}{% for message in messages %}{{'<|im_start|>' + message.role + "
+    "'\\n' + message.content + '<|im_end|>\\n'}}{% endfor %}{{'<|im_start|>assistant\\n'}}";
 
 static vlorp_status render(void *ctx, const vlorpi_record *record, vlorp_err *err)
 {
@@ -20,7 +24,7 @@ static vlorp_status render(void *ctx, const vlorpi_record *record, vlorp_err *er
     r->n++;
     const vlorpi_form_traits *form = vlorpi_form_of(record->form);
     if (record->form == VLORPI_FORM_CHAT) {
-        return vlorpi_chatml_render(&r->rendered, chat_template, record->messages, err);
+        return vlorpi_chat_template_render(&r->rendered, &r->chat, record->messages, false, err);
     }
     for (int i = 0; i < form->n_required; i++) {
         FUZZ_EXPECT(record->fields[i].text != NULL);
@@ -45,6 +49,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t n_bytes)
     vlorpi_mem_init(&mem);
     vlorpi_json_use_account(&mem);
     reading r = {.rendered = {.mem = &mem}};
+    vlorpi_bytes none = {NULL, 0};
+    FUZZ_EXPECT(vlorpi_chat_template_parse(&r.chat, &mem, chat_source, none, none, &err) == VLORP_OK);
     vlorp_status status = vlorpi_records_read(&report, &mem, name, bytes + 1, n_bytes - 1, VLORPI_FORM_ANY, render, &r,
                                               &err);
     if (status == VLORP_OK) {

@@ -5,9 +5,9 @@
 #include <unistd.h>
 
 #include "base/mapped_file.h"
-#include "data/chatml.h"
 #include "data/dataset.h"
 #include "data/example_writer.h"
+#include "text/chat_template.h"
 
 static vlorp_err err;
 static vlorpi_mem mem;
@@ -205,6 +205,10 @@ static void straddling_tokens(void **state)
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
 }
 
+#define TURNS \
+    "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + " \
+    "'\n'}}{% endfor %}{{ '<|im_start|>assistant\n' }}"
+
 /* A conversation as chatml: the text to the byte, and the assistant's turns as the trained tokens. */
 static void check_chat(const vlorpi_tokenizer *tokenizer, const char *chat_template, const char *system)
 {
@@ -218,7 +222,10 @@ static void check_chat(const vlorpi_tokenizer *tokenizer, const char *chat_templ
                                   "\"Hello.\"},{\"role\":\"user\",\"content\":\"Bye\"},{\"role\":\"assistant\","
                                   "\"content\":\"So long!\"}]", 0, NULL);
     vlorpi_rendered rendered = {.mem = &mem};
-    ASSERT_OK(vlorpi_chatml_render(&rendered, chat_template, messages, &err));
+    vlorpi_chat_template chat;
+    vlorpi_bytes none = {NULL, 0};
+    ASSERT_OK(vlorpi_chat_template_parse(&chat, &mem, chat_template, none, none, &err));
+    ASSERT_OK(vlorpi_chat_template_render(&rendered, &chat, messages, false, &err));
     assert_int_equal(rendered.n_bytes, strlen(expected));
     assert_memory_equal(rendered.bytes, expected, rendered.n_bytes);
     assert_int_equal(rendered.n_spans, 2);
@@ -263,17 +270,11 @@ static void chat(void **state)
     (void)state;
     vlorpi_tokenizer *tokenizer = open_tokenizer(shared_data("tokenizers/qwen3"));
     static const char system[] = "<|im_start|>system\nYou are kind.<|im_end|>\n";
-    check_chat(tokenizer, "{{'<|im_start|>' + role + '\n' + content + '<|im_end|>'}}", "");
-    check_chat(tokenizer, "{{ '<|im_start|>system\nYou are kind.<|im_end|>\n' }}", system);
-    check_chat(tokenizer, "{{ '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}", system);
+    check_chat(tokenizer, TURNS, "");
+    check_chat(tokenizer, "{{ '<|im_start|>system\nYou are kind.<|im_end|>\n' }}" TURNS, system);
+    check_chat(tokenizer, "{{ '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}" TURNS, system);
     check_chat(tokenizer, "{{- '<|im_start|>system\\n' + messages[0].content + '<|im_end|>\\n' }}"
-                          "{{- '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}", system);
-    /* its own template adds reasoning */
-    assert_int_equal(vlorpi_chatml_check(tokenizer, &err), VLORP_E_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "reasoning"));
-    vlorpi_tokenizer_free(tokenizer);
-    tokenizer = open_tokenizer(shared_data("tokenizers/llama2"));
-    assert_int_equal(vlorpi_chatml_check(tokenizer, &err), VLORP_E_UNSUPPORTED);
+                          "{{- '<|im_start|>system\\nYou are kind.<|im_end|>\\n' }}" TURNS, system);
     vlorpi_tokenizer_free(tokenizer);
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
 }
@@ -288,10 +289,13 @@ static void damaged_chat(void **state)
         {"[{\"role\":3,\"content\":\"a\"}]", "message 1 is no object"},
         {"[{\"role\":\"tool\",\"content\":\"a\"}]", "message 1 has an unknown role; wanted: system, user or"},
     };
+    vlorpi_chat_template chat;
+    vlorpi_bytes none = {NULL, 0};
+    ASSERT_OK(vlorpi_chat_template_parse(&chat, &mem, TURNS, none, none, &err));
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         json_t *messages = json_loads(bad[i][0], 0, NULL);
         vlorpi_rendered rendered = {.mem = &mem};
-        assert_int_equal(vlorpi_chatml_render(&rendered, "", messages, &err), VLORP_E_FORMAT);
+        assert_int_equal(vlorpi_chat_template_render(&rendered, &chat, messages, false, &err), VLORP_E_FORMAT);
         assert_ptr_equal(strstr(err.text, bad[i][1]), err.text);
         vlorpi_rendered_deinit(&rendered);
         json_decref(messages);
@@ -535,7 +539,7 @@ static void what_is_refused(void **state)
     config.what = make_file(".jsonl", "{\"text\":\"a b\"}\n{\"text\":3}\n");
     fails(tokenizer, &config, VLORP_E_FORMAT, ".jsonl: line 2: the field \"text\" is a number");
     config.what = make_file(".jsonl", "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}\n");
-    fails(tokenizer, &config, VLORP_E_UNSUPPORTED, ".jsonl: line 1: chat data needs plain chatml");
+    fails(tokenizer, &config, VLORP_E_UNSUPPORTED, ".jsonl: line 1: the tokenizer's files have no chat template");
     config.max_length = 1;
     fails(tokenizer, &config, VLORP_E_ARG, "max_length 1");
     config.max_length = INT64_MAX;
