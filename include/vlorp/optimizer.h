@@ -239,17 +239,24 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optim
                                                                      vlorp_err *err);
 
 /* The basis of an svd matrix.  At a refresh, step 0 included, P is taken from a gradient that the caller
- * makes with one forward and backward more, before the step's first accumulation.  G is formed in a
- * transient buffer of one matrix, and its d x d Gram matrix decomposed: P = the r leading
- * eigenvectors, the largest entry of each positive.  Nothing is accumulated.  Momentum moves as the policy says.
+ * makes with one forward and backward more, before the step's first accumulation: P = the r leading
+ * eigenvectors of the d x d Gram matrix of the re-read G, the largest entry of each positive.  Nothing is
+ * accumulated.  Momentum moves as the policy says.
  *   wants_probe    true: parameter id is svd and its P is not yet that of the step to come
  *   probe          g as in accumulate: finishes P.  Ranks that are given the same g have the same P.
  *   probe_factors  the same from G = dy^T x, as in accumulate_factors
  *   probe_rows     the same from an embedding's rows, as in accumulate_rows
- * Where one matrix has two gradients (tied weights), the caller adds them and calls probe.  Until wants_probe is
- * false, accumulating into the parameter is E_STATE.
- * Errors: E_ARG (not an svd matrix, or as in accumulate), E_STATE (before commit, between norm and
- * step, or after the step's first accumulation), E_NUMERIC (G is not finite; P is as before). */
+ * A gradient that comes in parts (several micro-batches, tied weights) is added up in between:
+ *   probe_begin    reserves room for G and clears it.  There is room for the largest svd matrix, shared by
+ *                  as many as fit; *begun is false when those begun leave too little: end them first
+ *   probe_is_begun true from there to probe_end
+ *   probe_add_*    adds a part
+ *   probe_end      finishes P and gives the room back, also on E_NUMERIC
+ * Accumulating into the parameter is E_STATE until wants_probe is false; into any, while a probe is begun.
+ * vlorp_optimizer_discard forgets probes that were begun.
+ * Errors: E_ARG (not an svd matrix, or as in accumulate), E_STATE (before commit, between norm and step,
+ * after the step's first accumulation; begun twice, added to or ended without a beginning; no room for
+ * probe, probe_factors, probe_rows), E_NUMERIC (G is not finite; P is as before). */
 VLORP_API bool vlorp_optimizer_wants_probe(const vlorp_optimizer *optimizer, int id);
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe(vlorp_optimizer *optimizer, int id, const float *g,
                                                            int64_t ldg, vlorp_err *err);
@@ -259,6 +266,18 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_factors(vlorp_optimiz
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_rows(vlorp_optimizer *optimizer, int id, const int32_t *ids,
                                                                 const float *dy, int64_t ldy, int64_t T,
                                                                 vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_begin(vlorp_optimizer *optimizer, int id, bool *begun,
+                                                                 vlorp_err *err);
+VLORP_API bool vlorp_optimizer_probe_is_begun(const vlorp_optimizer *optimizer, int id);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_add(vlorp_optimizer *optimizer, int id, const float *g,
+                                                               int64_t ldg, vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_add_factors(vlorp_optimizer *optimizer, int id,
+                                                                       const float *dy, int64_t ldy, const float *x,
+                                                                       int64_t ldx, int64_t T, vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_add_rows(vlorp_optimizer *optimizer, int id,
+                                                                    const int32_t *ids, const float *dy, int64_t ldy,
+                                                                    int64_t T, vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_end(vlorp_optimizer *optimizer, int id, vlorp_err *err);
 
 /* State between two steps, besides the step count, as named tensors: `parameter` and `field` together
  * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, projection).  data may be

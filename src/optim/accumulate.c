@@ -33,6 +33,9 @@ static vlorp_status begin(vlorp_optimizer *o, int id, bool vector, int64_t T, vl
     if (o->reduced) {
         VLORP_FAIL(err, VLORP_E_STATE, "%s: gradients cannot be accumulated between norm and step", name);
     }
+    if (o->n_probes > 0) {
+        VLORP_FAIL(err, VLORP_E_STATE, "%s: gradients cannot be accumulated while a probe is begun", name);
+    }
     if ((*slot)->is_vector != vector) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s is %s", name, vector ? "a matrix, not a vector" : "a vector, not a matrix");
     }
@@ -119,7 +122,8 @@ static void transpose_row_item(void *arg, int64_t i, int thread)
     }
 }
 
-void vlorpi_transpose(const vlorp_optimizer *o, float *out, const float *in, int64_t ld, int64_t n, int64_t m)
+/* out [n, m] = the transpose of in [m, n] with row stride ld. */
+static void transpose(const vlorp_optimizer *o, float *out, const float *in, int64_t ld, int64_t n, int64_t m)
 {
     transposing t = {out, in, ld, n, m};
     vlorpi_for_each(&o->config.exec, n, transpose_row_item, &t);
@@ -156,7 +160,7 @@ vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *o, int id, const float 
     } else {
         for (int64_t i = 0; i < slot->n; i += VLORPI_TRANSPOSE_ROWS) {
             int64_t n = vlorpi_min(VLORPI_TRANSPOSE_ROWS, slot->n - i);
-            vlorpi_transpose(o, o->scratch.tile, g + i, ldg, n, slot->m);
+            transpose(o, o->scratch.tile, g + i, ldg, n, slot->m);
             accumulate_rows_of_g(o, slot, o->scratch.tile, slot->m, i, n);
         }
     }

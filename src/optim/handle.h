@@ -41,6 +41,7 @@ typedef struct vlorpi_slot {
     uint16_t *grad16, *moment16; /* narrow: where grad and moment live; those are then shared scratch */
     float *basis;    /* svd: P [d, r] */
     int64_t basis_refresh; /* the refresh that basis is of; -1: none yet */
+    float *probe;    /* svd: G [n, m] in scratch.tile while a probe is begun; else NULL */
     uint64_t n_sums; /* narrow: roundings of S in this step */
     bool holds_sums; /* something was accumulated in this step */
     float *row_sums; /* v_r [n] */
@@ -64,7 +65,8 @@ typedef struct vlorpi_scratch {
     float *s_sums;   /* [s_dim]; factor below one: [m] */
     float *root;     /* [m]: sqrt(v_c); transposed: [n], sqrt(v_r) */
     float *rows;     /* [threads, 2, row_stride]: one row of the back-projection each, and one spare */
-    float *tile;     /* rows of Ghat, of G, or of dY re-read */
+    float *tile;     /* rows of Ghat, of G, or of dY re-read; the G of probes that are begun */
+    int64_t tile_floats;
     float *wide_grad, *wide_moment; /* S and m_s of the one narrow parameter in work */
     double *eigen;   /* [d, d] Gram matrix and its vectors, then 2 d numbers */
     float *gram32;   /* [d, d] */
@@ -92,6 +94,9 @@ struct vlorp_optimizer {
     bool state_is_torn; /* a load failed half way */
     vlorpi_scratch scratch;
     bool committed;
+
+    int n_probes;         /* begun and not ended */
+    int64_t probe_floats; /* of scratch.tile, from its beginning, that they take */
 
     int64_t steps_taken;
     bool reduced;      /* norm ran: gradients are summed over ranks and no more may come */
@@ -206,8 +211,6 @@ vlorpi_slot *vlorpi_optimizer_slot(const vlorp_optimizer *optimizer, int id, vlo
 vlorp_status vlorpi_check_gradient(const vlorpi_slot *slot, int64_t *ldg, vlorp_err *err);
 vlorp_status vlorpi_check_factors(const vlorpi_slot *slot, int64_t *ldy, int64_t *ldx, vlorp_err *err);
 vlorp_status vlorpi_check_rows(const vlorpi_slot *slot, const int32_t *ids, int64_t *ldy, int64_t T, vlorp_err *err);
-/* out [n, m] = the transpose of in [m, n] with row stride ld. */
-void vlorpi_transpose(const vlorp_optimizer *optimizer, float *out, const float *in, int64_t ld, int64_t n, int64_t m);
 
 /* Clears n_bytes on all threads. */
 void vlorpi_clear(const vlorp_optimizer *optimizer, void *memory, size_t n_bytes);

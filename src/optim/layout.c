@@ -104,7 +104,7 @@ static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optim
     most->s = vlorpi_max(most->s, slot->m);
 }
 
-/* svd: a tile of G, the Gram matrix and its vectors. */
+/* svd: all of G, the Gram matrix and its vectors. */
 static void probe_needs(needs *most, const vlorpi_slot *slot)
 {
     most->tile = vlorpi_max(most->tile, product(slot->n, slot->m));
@@ -178,6 +178,7 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
         s.rows = take_f32(c, product(o->n_threads, 2 * s.row_stride));
     }
     s.tile = take_f32(c, most.tile > 0 ? most.tile + VLORPI_OPTIM_PAD : most.tile);
+    s.tile_floats = most.tile;
     s.wide_grad = take_f32(c, most.wide);
     s.wide_moment = take_f32(c, most.wide_moment);
     s.eigen = take(c, most.dd > 0 ? most.dd + 2 * most.d : most.dd, sizeof(double));
@@ -309,7 +310,10 @@ vlorp_status vlorp_optimizer_discard(vlorp_optimizer *o, vlorp_err *err)
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         slot->n_sums = 0;
         slot->holds_sums = false;
+        slot->probe = NULL;
     }
+    o->n_probes = 0;
+    o->probe_floats = 0;
     o->reduced = false;
     o->bad_slot = -1;
     return VLORP_OK;

@@ -164,6 +164,9 @@ vlorp_status vlorp_optimizer_norm(vlorp_optimizer *o, double grad_scale, double 
     if (!o->committed) {
         VLORP_FAIL(err, VLORP_E_STATE, "the optimizer is not committed yet");
     }
+    if (o->n_probes > 0) {
+        VLORP_FAIL(err, VLORP_E_STATE, "%d probes were begun and not ended", o->n_probes);
+    }
     if (!(grad_scale >= 0) || !isfinite(grad_scale)) {
         VLORP_FAIL(err, VLORP_E_ARG, "grad_scale %g: it must be finite and not negative", grad_scale);
     }

@@ -6,13 +6,14 @@ vlorp_test(test_optim_handle vlorp_optim vlorp_system)
 vlorp_test(test_optim_embedding vlorp_optim vlorp_system)
 vlorp_test(test_optim_misuse vlorp_optim vlorp_system)
 vlorp_test(test_optim_state vlorp_optim vlorp_system)
+vlorp_test(test_optim_probe vlorp_optim vlorp_system)
 vlorp_test(test_optim_edges vlorp_optim vlorp_system)
 vlorp_test(test_optim_coarse vlorp_optim vlorp_system)
 
 # Every byte read was written: what the sanitizers above do not see.
 find_program(VLORP_VALGRIND valgrind)
 if(VLORP_VALGRIND AND NOT VLORP_SANITIZE)
-  foreach(name state embedding)
+  foreach(name state probe embedding)
     add_test(NAME valgrind_optim_${name}
              COMMAND ${VLORP_VALGRIND} -q --error-exitcode=9 --leak-check=full $<TARGET_FILE:test_optim_${name}>
              WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})

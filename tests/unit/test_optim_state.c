@@ -424,57 +424,6 @@ static void ranks_reduce_the_small_sums(void **state)
     model_free(alone);
 }
 
-/* Probes that must be refused, and gradients of zero and of extreme size. */
-static void probes_are_checked(void **state)
-{
-    (void)state;
-    enum { SVD = 1 };
-    static const float sizes[] = {0.0f, 1e-30f, 1e30f};
-    vlorp_err err = {0};
-    vlorp_optimizer_config c = config(VLORP_MOMENTUM_TRANSPORT, VLORP_F32);
-    model *s = model_create(&c);
-    float g[N * COLS] = {0};
-    float p[N * COLS];
-    assert_false(vlorp_optimizer_wants_probe(s->o, 0));
-    assert_false(vlorp_optimizer_wants_probe(s->o, -1));
-    assert_true(vlorp_optimizer_wants_probe(s->o, SVD));
-    assert_int_equal(vlorp_optimizer_probe(s->o, 0, g, 0, &err), VLORP_E_ARG);
-    g[7] = NAN;
-    assert_int_equal(vlorp_optimizer_probe(s->o, SVD, g, 0, &err), VLORP_E_NUMERIC);
-    for (int i = 0; i < 3; i++) {
-        for (int e = 0; e < N * COLS; e++) {
-            g[e] = sizes[i] * (float)(e % 7 - 3);
-        }
-        ASSERT_OK(vlorp_optimizer_probe(s->o, SVD, g, 0, &err));
-        ASSERT_OK(vlorp_optimizer_projection(s->o, SVD, p, &err));
-        for (int q = 0; q < 2; q++) {
-            double square = 0;
-            for (int j = 0; j < N / 4; j++) {
-                square += (double)p[j * 2 + q] * (double)p[j * 2 + q];
-            }
-            ASSERT_BELOW(fabs(square - 1), 1e-6);
-        }
-    }
-    assert_false(vlorp_optimizer_wants_probe(s->o, SVD));
-    memset(g, 0, sizeof g);
-    ASSERT_OK(vlorp_optimizer_accumulate(s->o, SVD, g, 0, &err));
-    assert_int_equal(vlorp_optimizer_probe(s->o, SVD, g, 0, &err), VLORP_E_STATE);
-    int32_t ids[2] = {3, 3};
-    ASSERT_OK(vlorp_optimizer_discard(s->o, &err));
-    g[0] = 1;
-    g[COLS + 1] = 2;
-    ASSERT_OK(vlorp_optimizer_probe_rows(s->o, SVD, ids, g, 0, 2, &err));
-    float from_rows[N * COLS];
-    ASSERT_OK(vlorp_optimizer_projection(s->o, SVD, from_rows, &err));
-    memset(g, 0, sizeof g);
-    g[3 * COLS] = 1;
-    g[3 * COLS + 1] = 2;
-    ASSERT_OK(vlorp_optimizer_probe(s->o, SVD, g, 0, &err));
-    ASSERT_OK(vlorp_optimizer_projection(s->o, SVD, p, &err));
-    assert_memory_equal(p, from_rows, sizeof(float) * 2 * N / 4);
-    model_free(s);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -485,7 +434,6 @@ int main(void)
         cmocka_unit_test(memory_is_as_planned),
         cmocka_unit_test(handles_share_nothing),
         cmocka_unit_test(ranks_reduce_the_small_sums),
-        cmocka_unit_test(probes_are_checked),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
