@@ -6,9 +6,7 @@
 
 enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
-#define OTHER_RULES                                                                                               \
-    WORDS("sgd", "adafactor", "adamw8bit", "galore", "flora", "apollo",      \
-          "apollo-mini", "fira", "lora", "lomo")
+#define OTHER_RULES WORDS("adafactor", "adamw8bit", "galore", "flora", "apollo", "apollo-mini", "fira", "lora", "lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
 const vlorpi_option_row vlorpi_option_table[] = {
@@ -38,12 +36,12 @@ const vlorpi_option_row vlorpi_option_table[] = {
 
     SECTION("Method"),
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN,
-     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw"),
+     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
      .fallback = "projfactor", .help = "the update rule"},
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_PLAN,
-     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "all"),
+     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "all"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
      .fallback = "projfactor", .help = "the update rule, or all of them side by side"},
@@ -63,11 +61,11 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .value_name = "STEPS", .help = "steps between two draws of the projection"},
     {.name = "momentum", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("reset", "transport", "keep"),
      .fallback = "reset", .help = "what becomes of the momentum at a new projection"},
-    {.name = "proj_type", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("normal", "rademacher"),
-     .renamed = WORDS("gaussian", "normal", "std", "auto"), .not_here = WORDS("svd"),
-     .fallback = "normal", .help = "how the projection is drawn (gaussian is normal; std means the default)"},
-    {.name = "proj_matrix_dist", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("normal", "rademacher"),
-     .renamed = WORDS("gaussian", "normal"), .not_here = WORDS("svd"),
+    {.name = "proj_type", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("normal", "rademacher", "svd"),
+     .renamed = WORDS("gaussian", "normal", "std", "auto"), .fallback = "normal",
+     .help = "how the projection is made: drawn (gaussian is normal, std the default), or svd from a gradient"},
+    {.name = "proj_matrix_dist", .kind = VLORPI_OPTION_ENUM, .commands = RUN,
+     .choices = WORDS("normal", "rademacher", "svd"), .renamed = WORDS("gaussian", "normal"),
      .help = "another name of proj_type"},
     {.name = "proj_side", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("auto", "left", "right"),
      .fallback = "auto", .help = "the compressed dimension: auto takes the smaller one, right the columns"},

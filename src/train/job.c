@@ -46,30 +46,44 @@ static vlorp_status open_data(vlorpi_job *job, vlorp_err *err)
     return VLORP_OK;
 }
 
+/* The two optimizers that update every parameter alike. */
+static bool projects(vlorpi_optimizer_name name)
+{
+    return name != VLORPI_OPTIMIZER_ADAMW && name != VLORPI_OPTIMIZER_SGD;
+}
+
+static vlorp_rule rule_of(const vlorpi_train_settings *s, vlorpi_role role)
+{
+    static const vlorp_rule rules[VLORPI_N_OPTIMIZERS] = {
+        [VLORPI_OPTIMIZER_ADAMW] = VLORP_RULE_ADAMW,         [VLORPI_OPTIMIZER_SGD] = VLORP_RULE_SGD,
+        [VLORPI_OPTIMIZER_VLORP_OS] = VLORP_RULE_VLORP_OS,   [VLORPI_OPTIMIZER_VLORP_SS] = VLORP_RULE_VLORP_SS,
+        [VLORPI_OPTIMIZER_VLORP_SGD] = VLORP_RULE_VLORP_SGD, [VLORPI_OPTIMIZER_PROJFACTOR] = VLORP_RULE_PROJFACTOR,
+    };
+    bool target = (s->targets >> role & 1u) != 0;
+    return target || !projects(s->optimizer) ? rules[s->optimizer] : VLORP_RULE_ADAMW;
+}
+
 static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vlorp_err *err)
 {
     int id = 0;
-    if (param->n_dims == 1) {
+    vlorp_rule rule = rule_of(&job->settings, param->role);
+    bool is_vector = param->n_dims == 1;
+    if (is_vector && rule == VLORP_RULE_ADAMW) {
         vlorp_vector vector = vlorp_vector_default();
         vector.name = param->name;
         vector.n = param->n;
         vector.dtype = param->dtype;
         return vlorp_optimizer_add_vector(job->optimizer, &vector, &id, err);
     }
+    /* The library's vectors are adamw: under sgd one is a matrix of one row. */
     vlorp_matrix matrix = vlorp_matrix_default();
     matrix.name = param->name;
-    matrix.n = param->n;
-    matrix.m = param->m;
+    matrix.n = is_vector ? 1 : param->n;
+    matrix.m = is_vector ? param->n : param->m;
     matrix.dtype = param->dtype;
-    matrix.weight_decay = (float)job->settings.weight_decay;
-    static const vlorp_rule rules[VLORPI_N_OPTIMIZERS] = {
-        [VLORPI_OPTIMIZER_ADAMW] = VLORP_RULE_ADAMW,         [VLORPI_OPTIMIZER_VLORP_OS] = VLORP_RULE_VLORP_OS,
-        [VLORPI_OPTIMIZER_VLORP_SS] = VLORP_RULE_VLORP_SS,   [VLORPI_OPTIMIZER_VLORP_SGD] = VLORP_RULE_VLORP_SGD,
-        [VLORPI_OPTIMIZER_PROJFACTOR] = VLORP_RULE_PROJFACTOR,
-    };
-    bool target = (job->settings.targets >> param->role & 1u) != 0;
-    matrix.rule = target ? rules[job->settings.optimizer] : VLORP_RULE_ADAMW;
-    if (matrix.rule != VLORP_RULE_ADAMW) {
+    matrix.weight_decay = is_vector ? 0 : (float)job->settings.weight_decay;
+    matrix.rule = rule;
+    if (projects(job->settings.optimizer) && rule != VLORP_RULE_ADAMW) {
         matrix.projection = job->sizes.projection;
     }
     return vlorp_optimizer_add_matrix(job->optimizer, &matrix, &id, err);
@@ -135,7 +149,7 @@ static vlorp_status plan_all_targets(vlorpi_job *job, vlorp_err *err)
     unsigned asked = job->settings.targets;
     unsigned all = asked | 1u << VLORPI_ROLE_EMBED | 1u << VLORPI_ROLE_HEAD;
     job->all_targets_bytes = 0;
-    if (job->settings.optimizer == VLORPI_OPTIMIZER_ADAMW || asked == all) {
+    if (!projects(job->settings.optimizer) || asked == all) {
         return VLORP_OK;
     }
     VLORP_TRY(remake_optimizer(job, job->settings.optimizer, all, err));

@@ -15,10 +15,10 @@ typedef struct vlorpi_metrics {
     const char *path; /* borrowed */
 } vlorpi_metrics;
 
-/* Where a step's time went.  recompute is part of backward; gradients, the time spent on S and exact
+/* Where a step's time went.  probe is svd's, its passes included; recompute is part of backward; gradients, the time spent on S and exact
  * gradients, is part of head and backward. */
 typedef struct vlorpi_step_seconds {
-    double forward, head, backward, recompute, gradients, update;
+    double probe, forward, head, backward, recompute, gradients, update;
 } vlorpi_step_seconds;
 
 /* What one optimizer step did. */

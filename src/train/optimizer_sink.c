@@ -1,6 +1,7 @@
 #include "train/optimizer_sink.h"
 
 #include "base/clock.h"
+#include "base/status.h"
 
 /* Counts the time since begin; hands status through. */
 static vlorp_status count(vlorpi_gradient_taker *taker, double begin, vlorp_status status)
@@ -29,6 +30,11 @@ static vlorp_status take_vector(void *ctx, int param, const float *dw, vlorp_err
 {
     vlorpi_gradient_taker *t = ctx;
     double begin = vlorpi_clock_seconds();
+    vlorp_parameter_info info;
+    VLORP_TRY(vlorp_optimizer_parameter(t->optimizer, param, &info, err));
+    if (!info.is_vector) { /* sgd's vectors are matrices of one row */
+        return count(t, begin, vlorp_optimizer_accumulate(t->optimizer, param, dw, 0, err));
+    }
     return count(t, begin, vlorp_optimizer_accumulate_vector(t->optimizer, param, dw, err));
 }
 

@@ -38,6 +38,7 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
 
 const char *vlorpi_optimizer_text(vlorpi_optimizer_name name)
 {
-    static const char *const texts[VLORPI_N_OPTIMIZERS] = {"adamw", "vlorp-os", "vlorp-ss", "vlorp-sgd", "projfactor"};
+    static const char *const texts[VLORPI_N_OPTIMIZERS] = {"adamw",    "sgd",       "vlorp-os",
+                                                            "vlorp-ss", "vlorp-sgd", "projfactor"};
     return texts[name];
 }

@@ -15,7 +15,8 @@
 enum { VLORPI_AUTO = -1 }; /* an integer setting that is chosen from the model or the data */
 
 typedef enum vlorpi_optimizer_name {
-    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected */
+    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first two */
+    VLORPI_OPTIMIZER_SGD,   /* of everything, vectors too */
     VLORPI_OPTIMIZER_VLORP_OS,
     VLORPI_OPTIMIZER_VLORP_SS,
     VLORPI_OPTIMIZER_VLORP_SGD,

@@ -7,6 +7,7 @@
 #include "train/job_sizes.h"
 #include "train/optimizer_sink.h"
 #include "train/run_record.h"
+#include "train/svd_probe.h"
 
 typedef struct trainer {
     vlorpi_job job;
@@ -21,6 +22,9 @@ vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_
     const vlorpi_job_sizes *sizes = &job->sizes;
     vlorpi_gradient_taker taker = {.optimizer = job->optimizer};
     vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
+    double begin = vlorpi_clock_seconds();
+    VLORP_TRY(vlorpi_svd_probe(job, step, err));
+    double probed = vlorpi_clock_seconds();
     vlorpi_model_seconds before = vlorpi_model_seconds_of(job->model);
     int64_t n_examples = job->settings.total_batch_size;
     int64_t place = step * n_examples;
@@ -40,6 +44,7 @@ vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_
     }
     vlorpi_model_seconds after = vlorpi_model_seconds_of(job->model);
     sums->seconds = (vlorpi_step_seconds){
+        .probe = probed - begin,
         .forward = after.forward - before.forward,
         .head = after.head - before.head,
         .backward = after.backward - before.backward,

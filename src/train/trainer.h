@@ -38,7 +38,7 @@ typedef struct vlorpi_step_sums {
 } vlorpi_step_sums;
 
 /* Forward and backward of the global batch number `step` (from 0), gradients added up in the
- * optimizer; no update. */
+ * optimizer, after svd's probe where one is due; no update. */
 VLORP_CHECKED vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_sums *sums,
                                                    vlorp_err *err);
 

@@ -88,7 +88,7 @@ class CommandLine(ProgramTest):
             self.refuses(2, [command, "m", "another"], "another: one argument too many")
             self.refuses(1, [command, "--config", self.path("none.json"), "m"], "none.json")
         self.refuses(2, ["train", STORIES, "--optimizer", "galore", "--dataset", "x"],
-                     "it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw")
+                     "it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd")
         self.refuses(2, ["train", STORIES], "data")
         self.refuses(2, ["eval", STORIES], "--data")
         self.refuses(2, ["generate", "--prompt", "x"], "model")
@@ -190,6 +190,7 @@ class Results(ProgramTest):
             classes = ("weights", "gradients", "optimizer_state", "activations", "workspace", "data")
             self.assertEqual(row["total"], sum(row[name] for name in classes))
         self.assertLess(table["projfactor"]["optimizer_state"], table["adamw"]["optimizer_state"])
+        self.assertEqual(table["sgd"]["optimizer_state"], 0)
 
     def test_convert(self):
         out_folder = self.path("converted")

@@ -9,11 +9,13 @@ typedef struct plan_case {
     unsigned targets;
     int64_t batch_size;
     int64_t factor, rank;
-    bool packing;
+    bool unpacked;
     int64_t eval_every;
     bool gguf;
     vlorp_dtype state_dtype;
     int64_t divisor; /* c = 1 / divisor */
+    vlorp_distribution distribution;
+    vlorp_momentum momentum;
 } plan_case;
 
 enum {
@@ -23,37 +25,51 @@ enum {
 };
 
 static const plan_case cases[] = {
-    {"projfactor f32", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false,
-     VLORP_F32, 0},
-    {"projfactor bf16", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false,
-     VLORP_F32, 0},
-    {"projfactor f32 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_YES, MATRICES, 4, 0, 0, true, 0,
-     false, VLORP_F32, 0},
-    {"projfactor bf16 checkpointed", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_YES, MATRICES, 4, 8, 1, true, 2,
-     false, VLORP_F32, 0},
-    {"projfactor attn only", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, ATTENTION, 4, 1, 4, true, 0, false,
-     VLORP_F32, 0},
-    {"projfactor all", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 4, 2, true, 0, false,
-     VLORP_F32, 0},
-    {"projfactor unpacked", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, false, 0, false,
-     VLORP_F32, 0},
-    {"projfactor auto batch", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, VLORPI_AUTO, 0, 0, true,
-     1, false, VLORP_F32, 0},
-    {"projfactor gguf", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, MATRICES, 2, 0, 0, true, 0, true,
-     VLORP_F32, 0},
-    {"projfactor bf16 state", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 0, 0, true, 0,
-     false, VLORP_BF16, 0},
-    {"projfactor c = 1/4", VLORPI_OPTIMIZER_PROJFACTOR, VLORP_F32, VLORPI_NO, MATRICES, 4, 1, 64, true, 0, false,
-     VLORP_F32, 4},
-    {"vlorp-os f32", VLORPI_OPTIMIZER_VLORP_OS, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false, VLORP_F32, 0},
-    {"vlorp-ss bf16", VLORPI_OPTIMIZER_VLORP_SS, VLORP_BF16, VLORPI_NO, EVERYTHING, 4, 0, 0, true, 0, false,
-     VLORP_F32, 0},
-    {"vlorp-sgd f32", VLORPI_OPTIMIZER_VLORP_SGD, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false, VLORP_F32,
-     0},
-    {"adamw f32", VLORPI_OPTIMIZER_ADAMW, VLORP_F32, VLORPI_NO, MATRICES, 4, 0, 0, true, 0, false, VLORP_F32, 0},
-    {"adamw bf16", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_NO, MATRICES, 1, 0, 0, true, 0, false, VLORP_F32, 0},
-    {"adamw bf16 checkpointed", VLORPI_OPTIMIZER_ADAMW, VLORP_BF16, VLORPI_YES, MATRICES, 4, 0, 0, true, 2, false,
-     VLORP_F32, 0},
+    {.name = "projfactor f32", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4},
+    {.name = "projfactor bf16", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
+     .batch_size = 4},
+    {.name = "projfactor f32 checkpointed", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .checkpointing = VLORPI_YES,
+     .targets = MATRICES, .batch_size = 4},
+    {.name = "projfactor bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .factor = 8, .rank = 1, .eval_every = 2},
+    {.name = "projfactor attn only", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = ATTENTION, .batch_size = 4,
+     .factor = 1, .rank = 4},
+    {.name = "projfactor all", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = EVERYTHING,
+     .batch_size = 4, .factor = 4, .rank = 2},
+    {.name = "projfactor unpacked", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4,
+     .unpacked = true},
+    {.name = "projfactor auto batch", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES,
+     .batch_size = VLORPI_AUTO, .eval_every = 1},
+    {.name = "projfactor gguf", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
+     .batch_size = 2, .gguf = true},
+    {.name = "projfactor bf16 state", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
+     .targets = EVERYTHING, .batch_size = 4, .state_dtype = VLORP_BF16},
+    {.name = "projfactor c = 1/4", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4,
+     .factor = 1, .rank = 64, .divisor = 4},
+    {.name = "vlorp-os f32", .optimizer = VLORPI_OPTIMIZER_VLORP_OS, .targets = MATRICES, .batch_size = 4},
+    {.name = "vlorp-ss bf16", .optimizer = VLORPI_OPTIMIZER_VLORP_SS, .dtype = VLORP_BF16, .targets = EVERYTHING,
+     .batch_size = 4},
+    {.name = "vlorp-sgd f32", .optimizer = VLORPI_OPTIMIZER_VLORP_SGD, .targets = MATRICES, .batch_size = 4},
+    {.name = "adamw f32", .optimizer = VLORPI_OPTIMIZER_ADAMW, .targets = MATRICES, .batch_size = 4},
+    {.name = "adamw bf16", .optimizer = VLORPI_OPTIMIZER_ADAMW, .dtype = VLORP_BF16, .targets = MATRICES,
+     .batch_size = 1},
+    {.name = "adamw bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_ADAMW, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .eval_every = 2},
+    {.name = "sgd f32", .optimizer = VLORPI_OPTIMIZER_SGD, .targets = MATRICES, .batch_size = 4},
+    {.name = "sgd bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_SGD, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 2, .eval_every = 2},
+    {.name = "svd f32", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 8, .factor = 4,
+     .rank = 2, .distribution = VLORP_SVD},
+    {.name = "svd bf16 all, probed in parts", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 1, .eval_every = 2,
+     .distribution = VLORP_SVD, .momentum = VLORP_MOMENTUM_TRANSPORT},
+    {.name = "svd vlorp-ss, bf16 state", .optimizer = VLORPI_OPTIMIZER_VLORP_SS, .targets = EVERYTHING,
+     .batch_size = 8, .factor = 2, .rank = 4, .state_dtype = VLORP_BF16, .distribution = VLORP_SVD,
+     .momentum = VLORP_MOMENTUM_TRANSPORT},
+    {.name = "svd vlorp-os, keep", .optimizer = VLORPI_OPTIMIZER_VLORP_OS, .targets = MATRICES, .batch_size = 3,
+     .factor = 1, .rank = 4, .distribution = VLORP_SVD, .momentum = VLORP_MOMENTUM_KEEP},
+    {.name = "svd vlorp-sgd, c = 1/2", .optimizer = VLORPI_OPTIMIZER_VLORP_SGD, .targets = MATRICES, .batch_size = 8,
+     .factor = 1, .rank = 8, .divisor = 2, .distribution = VLORP_SVD},
 };
 
 static int n_compared;
@@ -86,12 +102,15 @@ static void run_case(const plan_case *c)
     s.activation_checkpointing = c->checkpointing;
     s.targets = c->targets;
     s.batch_size = c->batch_size;
-    s.packing = c->packing;
+    s.packing = !c->unpacked;
     s.eval_every = c->eval_every;
     s.projection = vlorp_projection_default();
     s.projection.factor = c->factor;
     s.projection.rank = c->rank;
     s.projection.divisor = c->divisor;
+    s.projection.distribution = c->distribution;
+    s.momentum = c->momentum;
+    s.update_proj_gap = 2; /* with a refresh in the run */
     s.state_dtype = c->state_dtype;
     s.save_dir = make_run_folder();
     vlorp_exec exec = test_exec();

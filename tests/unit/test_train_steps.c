@@ -164,6 +164,46 @@ static void clipping_acts(void **state)
     vlorpi_job_close(&clipped);
 }
 
+/* sgd takes every parameter, vectors too, one step down its gradient, and keeps nothing. */
+static void sgd_steps_down_the_gradient(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorpi_train_settings s = tiny_settings();
+    s.dtype = VLORP_F32;
+    s.optimizer = VLORPI_OPTIMIZER_SGD;
+    s.batch_size = 3;
+    vlorpi_job job;
+    open_job(&job, &s);
+    assert_int_equal(vlorp_optimizer_n_tensors(job.optimizer), 0);
+    vlorpi_step_sums sums;
+    ASSERT_OK(vlorpi_train_accumulate(&job, 0, &sums, &err));
+    int64_t n = 0;
+    float *expected = weights_of(&job, &n);
+    int64_t at = 0;
+    for (int id = 0; id < vlorp_optimizer_n_parameters(job.optimizer); id++) {
+        vlorp_state_tensor g;
+        ASSERT_OK(vlorp_optimizer_gradient(job.optimizer, id, &g, &err));
+        int64_t count = vlorpi_param_n_elements(&vlorpi_model_params(job.model)->items[id]);
+        double square = 0;
+        for (int64_t i = 0; i < count; i++) {
+            double value = (double)((const float *)g.data)[i];
+            expected[at + i] -= (float)(1e-3 / (double)sums.n_targets * value);
+            square += value * value;
+        }
+        assert_true(square > 0);
+        at += count;
+    }
+    assert_int_equal(at, n);
+    vlorp_step_result result;
+    take_step(&job, 0, &sums, 0, &result);
+    float *moved = weights_of(&job, &n);
+    ASSERT_BELOW(relative_error(moved, expected, n), 1e-7);
+    free(moved);
+    free(expected);
+    vlorpi_job_close(&job);
+}
+
 static uint64_t allocations_at[11];
 static size_t heap_at[11];
 
@@ -178,17 +218,15 @@ static void note_allocations(void *ctx, const vlorpi_step_metrics *step, int64_t
 }
 
 /* The account counts no allocation from step 2 to 10, and the heap, libraries included, stands still. */
-static void nothing_allocates_between_steps(void **state)
+static void check_nothing_allocates(vlorpi_train_settings s)
 {
-    (void)state;
     vlorp_err err = {0};
-    vlorpi_train_settings s = tiny_settings();
     s.num_training_steps = 10;
     s.update_proj_gap = 3; /* refreshes inside the window */
-    s.batch_size = 3;
     s.save_dir = make_run_folder();
     vlorp_exec exec = test_exec();
     vlorpi_train_events events = {.ctx = test_mem(), .stepped = note_allocations};
+    memset(allocations_at, 0, sizeof allocations_at);
     ASSERT_OK(vlorpi_train(&s, test_mem(), NULL, vlorpi_kernels_select(NULL), &exec, &events, &err));
     for (int step = 3; step <= 10; step++) {
         assert_int_equal(allocations_at[step], allocations_at[2]);
@@ -196,6 +234,19 @@ static void nothing_allocates_between_steps(void **state)
     }
     assert_true(allocations_at[2] > 0);
     remove_run_folder(s.save_dir);
+}
+
+static void nothing_allocates_between_steps(void **state)
+{
+    (void)state;
+    vlorpi_train_settings s = tiny_settings();
+    s.batch_size = 3;
+    check_nothing_allocates(s);
+    s.projection.distribution = VLORP_SVD; /* its probe takes more than one micro-batch */
+    s.momentum = VLORP_MOMENTUM_TRANSPORT;
+    check_nothing_allocates(s);
+    s.optimizer = VLORPI_OPTIMIZER_SGD;
+    check_nothing_allocates(s);
 }
 
 /* A weight that is not a number stops the run before the update and names the step. */
@@ -220,7 +271,7 @@ static void a_nan_stops_before_the_update(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(accumulation_changes_nothing), cmocka_unit_test(clipping_acts),
+        cmocka_unit_test(accumulation_changes_nothing), cmocka_unit_test(clipping_acts), cmocka_unit_test(sgd_steps_down_the_gradient),
         cmocka_unit_test(nothing_allocates_between_steps), cmocka_unit_test(a_nan_stops_before_the_update)};
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove_tiny_questions();
