@@ -4,10 +4,8 @@
 
 #include "base/system_memory.h"
 #include "cli/train_options.h"
+#include "train/fit.h"
 #include "train/trainer.h"
-
-/* Threads' stacks, the BLAS's buffers and the libraries' own tables; tests check that it suffices. */
-enum { LIBRARY_BYTES = 96 << 20 };
 
 typedef struct view {
     vlorpi_cli *cli;
@@ -99,7 +97,7 @@ static void show_end(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *
                       "take (at most %s)\n",
                       vlorpi_output_bytes(peak, sizeof peak, process.peak_rss_bytes),
                       vlorpi_output_bytes(mapped, sizeof mapped, vlorpi_source_mapped_bytes(job->source)),
-                      vlorpi_output_bytes(libraries, sizeof libraries, LIBRARY_BYTES));
+                      vlorpi_output_bytes(libraries, sizeof libraries, VLORPI_LIBRARY_BYTES));
         if (v->n_evals > 1) {
             (void)fprintf(stderr, "held-out loss: %.4f before, %.4f after\n", v->first_eval, v->last_eval);
         }

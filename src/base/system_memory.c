@@ -4,6 +4,8 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 /* The number after `key` in a file of "Key:   123 kB" lines, in bytes. */
 static size_t read_kib_line(const char *path, const char *key)
@@ -50,28 +52,64 @@ static bool read_number(const char *path, size_t *out)
     return ok;
 }
 
-/* The folder of this process's cgroup (version 2), or false. */
-static bool cgroup_folder(char *path, size_t n_bytes)
+/* The files of the two versions of memory cgroups, and how /proc/self/cgroup names their line. */
+typedef struct cgroup_version {
+    const char *root;       /* where the hierarchy is mounted */
+    const char *controller; /* between the colons of its line; "" is version 2's only line */
+    const char *limit, *used;
+    const char *inactive, *active; /* cached file pages, in memory.stat */
+} cgroup_version;
+
+static const cgroup_version versions[] = {
+    {"/sys/fs/cgroup", "", "memory.max", "memory.current", "inactive_file %llu", "active_file %llu"},
+    {"/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file %llu",
+     "total_active_file %llu"},
+};
+
+/* Whether the comma-separated list holds the word; the empty list holds the empty word. */
+static bool lists(const char *list, size_t n, const char *word)
 {
+    size_t n_word = strlen(word);
+    for (const char *item = list;;) {
+        const char *comma = memchr(item, ',', (size_t)(list + n - item));
+        const char *end = comma != NULL ? comma : list + n;
+        if ((size_t)(end - item) == n_word && memcmp(item, word, n_word) == 0) {
+            return true;
+        }
+        if (comma == NULL) {
+            return false;
+        }
+        item = comma + 1;
+    }
+}
+
+/* The folder of this process's cgroup: the root's when it has no line or, in a container, none that is mounted here. */
+static void cgroup_folder(const cgroup_version *version, char *path, size_t n_bytes)
+{
+    (void)snprintf(path, n_bytes, "%s", version->root);
     FILE *file = fopen("/proc/self/cgroup", "r");
     if (file == NULL) {
-        return false;
+        return;
     }
     char line[1024];
-    bool found = false;
-    while (!found && fgets(line, sizeof line, file) != NULL) {
-        if (strncmp(line, "0::", 3) == 0) {
-            line[strcspn(line, "\n")] = '\0';
-            int n = snprintf(path, n_bytes, "/sys/fs/cgroup%s", line + 3);
-            found = n > 0 && (size_t)n < n_bytes;
+    while (fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        char *list = strchr(line, ':');
+        char *place = list != NULL ? strchr(list + 1, ':') : NULL;
+        if (place != NULL && lists(list + 1, (size_t)(place - list - 1), version->controller)) {
+            char folder[1200];
+            (void)snprintf(folder, sizeof folder, "%s%s", version->root, place + 1);
+            if (access(folder, X_OK) == 0) {
+                (void)snprintf(path, n_bytes, "%s", folder);
+            }
+            break;
         }
     }
     (void)fclose(file);
-    return found;
 }
 
 /* What a cgroup holds of cached file pages, which the kernel takes back before it lets anybody fail. */
-static size_t cached_files(const char *folder)
+static size_t cached_files(const cgroup_version *version, const char *folder)
 {
     char path[2100];
     (void)snprintf(path, sizeof path, "%s/memory.stat", folder);
@@ -83,7 +121,7 @@ static size_t cached_files(const char *folder)
     char line[256];
     while (fgets(line, sizeof line, file) != NULL) {
         unsigned long long value = 0;
-        if (sscanf(line, "inactive_file %llu", &value) == 1 || sscanf(line, "active_file %llu", &value) == 1) {
+        if (sscanf(line, version->inactive, &value) == 1 || sscanf(line, version->active, &value) == 1) {
             n_bytes += (size_t)value;
         }
     }
@@ -92,22 +130,20 @@ static size_t cached_files(const char *folder)
 }
 
 /* What the tightest limit between this cgroup and the root leaves; SIZE_MAX without one. */
-static size_t cgroup_headroom(void)
+static size_t cgroup_headroom(const cgroup_version *version)
 {
     char folder[2048];
-    if (!cgroup_folder(folder, sizeof folder)) {
-        (void)snprintf(folder, sizeof folder, "/sys/fs/cgroup");
-    }
+    cgroup_folder(version, folder, sizeof folder);
     size_t least = SIZE_MAX;
-    while (strlen(folder) >= strlen("/sys/fs/cgroup")) {
+    while (strlen(folder) >= strlen(version->root)) {
         char path[2100];
         size_t limit = 0;
         size_t used = 0;
-        (void)snprintf(path, sizeof path, "%s/memory.max", folder);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, version->limit);
         bool limited = read_number(path, &limit);
-        (void)snprintf(path, sizeof path, "%s/memory.current", folder);
+        (void)snprintf(path, sizeof path, "%s/%s", folder, version->used);
         if (limited && read_number(path, &used)) {
-            size_t cached = cached_files(folder);
+            size_t cached = cached_files(version, folder);
             used -= cached < used ? cached : used;
             size_t left = limit > used ? limit - used : 0;
             least = left < least ? left : least;
@@ -118,9 +154,31 @@ static size_t cgroup_headroom(void)
     return least;
 }
 
+/* What `ulimit -v` or `ulimit -d` leaves of what the process has in the line `key`; SIZE_MAX without a limit. */
+static size_t rlimit_headroom(int resource, const char *key)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) {
+        return SIZE_MAX;
+    }
+    size_t used = read_kib_line("/proc/self/status", key);
+    return limit.rlim_cur > used ? (size_t)limit.rlim_cur - used : 0;
+}
+
+size_t vlorpi_limited_memory(void)
+{
+    size_t space = rlimit_headroom(RLIMIT_AS, "VmSize");
+    size_t data = rlimit_headroom(RLIMIT_DATA, "VmData");
+    return space < data ? space : data;
+}
+
 size_t vlorpi_available_memory(void)
 {
-    size_t machine = read_kib_line("/proc/meminfo", "MemAvailable");
-    size_t headroom = cgroup_headroom();
-    return headroom < machine ? headroom : machine;
+    size_t left[] = {read_kib_line("/proc/meminfo", "MemAvailable"), cgroup_headroom(&versions[0]),
+                     cgroup_headroom(&versions[1]), vlorpi_limited_memory()};
+    size_t least = left[0] > 0 ? left[0] : SIZE_MAX; /* 0: no /proc */
+    for (size_t i = 1; i < sizeof left / sizeof left[0]; i++) {
+        least = left[i] < least ? left[i] : least;
+    }
+    return least;
 }

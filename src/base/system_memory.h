@@ -15,8 +15,12 @@ typedef struct vlorpi_process_memory {
 
 vlorpi_process_memory vlorpi_process_memory_now(void);
 
-/* What this process may still take: the machine's available memory, or what its cgroup's limit
- * leaves, whichever is less. */
+/* What this process may still take: the machine's available memory, or what its cgroup (version 1 or 2) or its
+ * limits on address space and data (ulimit -v, -d) leave, whichever is less.  Threads that have not started yet
+ * take address space when they do: start them first. */
 size_t vlorpi_available_memory(void);
+
+/* What ulimit -v and -d leave alone; SIZE_MAX without such a limit. */
+size_t vlorpi_limited_memory(void);
 
 #endif

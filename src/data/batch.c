@@ -43,13 +43,14 @@ bool vlorpi_batch_add(vlorpi_token_batch *batch, const vlorpi_example *example)
 typedef struct stream_reader {
     const vlorpi_dataset *dataset;
     uint64_t seed;
+    int64_t longest; /* longer examples are cut */
     int64_t epoch;
     vlorpi_order order;
 } stream_reader;
 
 static stream_reader open_stream(const vlorpi_dataset *dataset, uint64_t seed)
 {
-    return (stream_reader){.dataset = dataset, .seed = seed, .epoch = -1};
+    return (stream_reader){.dataset = dataset, .seed = seed, .longest = INT64_MAX, .epoch = -1};
 }
 
 static vlorpi_example read_stream(stream_reader *reader, int64_t index)
@@ -59,7 +60,9 @@ static vlorpi_example read_stream(stream_reader *reader, int64_t index)
         reader->epoch = index / n;
         reader->order = vlorpi_order_make(n, reader->seed, VLORP_STREAM_SHUFFLE, (uint64_t)reader->epoch);
     }
-    return vlorpi_dataset_example(reader->dataset, vlorpi_order_at(&reader->order, index % n));
+    vlorpi_example example = vlorpi_dataset_example(reader->dataset, vlorpi_order_at(&reader->order, index % n));
+    example.n_tokens = example.n_tokens < reader->longest ? example.n_tokens : reader->longest;
+    return example;
 }
 
 /* The first place behind the micro-batch that begins at place; batch NULL: it is only measured. */
@@ -98,13 +101,14 @@ bool vlorpi_batch_next(vlorpi_token_batch *batch, const vlorpi_dataset *dataset,
 }
 
 int64_t vlorpi_batch_largest(const vlorpi_dataset *dataset, uint64_t seed, int64_t n_examples_per_step,
-                             int64_t n_steps, int64_t max_examples)
+                             int64_t n_steps, int64_t max_examples, int64_t longest)
 {
     enum { MOST_EXAMPLES = 1 << 22 }; /* a second or so; runs that see more are cut to what was found in these */
     int64_t most = 0;
     int64_t most_steps = MOST_EXAMPLES / n_examples_per_step + 1;
     n_steps = vlorpi_dataset_n_examples(dataset) < 1 ? 0 : n_steps < most_steps ? n_steps : most_steps;
     stream_reader reader = open_stream(dataset, seed);
+    reader.longest = longest;
     for (int64_t step = 0; step < n_steps; step++) {
         int64_t end = (step + 1) * n_examples_per_step;
         for (int64_t place = step * n_examples_per_step; place < end;) {

@@ -25,9 +25,9 @@ bool vlorpi_batch_next(vlorpi_token_batch *batch, const vlorpi_dataset *dataset,
                        int64_t end, int64_t max_examples, int64_t max_tokens);
 
 /* The tokens of the largest micro-batch that any step of n_steps will have (the default of
- * --micro_tokens), for micro-batches of max_examples.  Only the first 2^22 examples of the stream are looked at: a
+ * --micro_tokens), for micro-batches of max_examples, where an example of more than `longest` tokens counts as cut there.  Only the first 2^22 examples of the stream are looked at: a
  * later micro-batch that would be larger is cut by the bound, as any is. */
 int64_t vlorpi_batch_largest(const vlorpi_dataset *dataset, uint64_t seed, int64_t n_examples_per_step,
-                             int64_t n_steps, int64_t max_examples);
+                             int64_t n_steps, int64_t max_examples, int64_t longest);
 
 #endif

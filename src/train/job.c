@@ -2,6 +2,7 @@
 
 #include <inttypes.h>
 
+#include "train/fit.h"
 #include "train/job_sizes.h"
 
 static vlorp_status open_tokenizer(vlorpi_job *job, vlorp_err *err)
@@ -126,7 +127,7 @@ static vlorp_status make_plan(vlorpi_job *job, vlorp_err *err)
     vlorpi_tristate asked = job->settings.activation_checkpointing;
     job->sizes.activation_checkpointing = asked == VLORPI_YES;
     VLORP_TRY(vlorpi_plan_make(job, &job->plan, err));
-    if (asked == VLORPI_CHOOSE && job->plan.usage.total_bytes > vlorpi_job_memory_limit(job)) {
+    if (asked == VLORPI_CHOOSE && job->plan.usage.total_bytes > vlorpi_fit_limit(job)) {
         job->sizes.activation_checkpointing = true;
         VLORP_TRY(vlorpi_plan_make(job, &job->plan, err));
     }
@@ -173,6 +174,21 @@ vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *setti
     VLORP_TRY(make_optimizer(job, err));
     VLORP_TRY(make_plan(job, err));
     return plan_all_targets(job, err);
+}
+
+vlorp_status vlorpi_job_replan(vlorpi_job *job, const vlorpi_train_settings *settings, vlorp_err *err)
+{
+    vlorp_optimizer_free(job->optimizer);
+    job->optimizer = NULL;
+    vlorpi_model_free(job->model);
+    job->model = NULL;
+    job->settings = *settings;
+    VLORP_TRY(vlorpi_job_size_examples(job, err));
+    VLORP_TRY(vlorpi_job_size_batches(job, err));
+    VLORP_TRY(
+        vlorpi_model_create(&job->model, job->mem, job->kernels, &job->exec, &job->model_config, job->sizes.dtype, err));
+    VLORP_TRY(make_optimizer(job, err));
+    return make_plan(job, err);
 }
 
 vlorp_status vlorpi_job_set_optimizer(vlorpi_job *job, vlorpi_optimizer_name name, vlorp_err *err)

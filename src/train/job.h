@@ -60,6 +60,10 @@ VLORP_CHECKED vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_s
 /* Replaces the optimizer of an open, not yet allocated job, and its plan (`plan --optimizer all`). */
 VLORP_CHECKED vlorp_status vlorpi_job_set_optimizer(vlorpi_job *job, vlorpi_optimizer_name name, vlorp_err *err);
 
+/* Plans other settings for an open, not yet allocated job, whose data stays as it was read: with a smaller max_length
+ * longer examples are counted as cut. */
+VLORP_CHECKED vlorp_status vlorpi_job_replan(vlorpi_job *job, const vlorpi_train_settings *settings, vlorp_err *err);
+
 /* Allocates what the plan says and reads (or draws) the weights. */
 VLORP_CHECKED vlorp_status vlorpi_job_allocate(vlorpi_job *job, vlorp_err *err);
 

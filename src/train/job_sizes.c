@@ -3,13 +3,16 @@
 #include <inttypes.h>
 #include <math.h>
 
-#include "base/system_memory.h"
-
 enum { DEFAULT_LENGTH = 1024, DEFAULT_MICRO_TOKENS = 2048 };
 
 static int64_t largest(int64_t a, int64_t b)
 {
     return a > b ? a : b;
+}
+
+static int64_t smallest(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
 }
 
 int64_t vlorpi_default_budget(int64_t width)
@@ -20,15 +23,6 @@ int64_t vlorpi_default_budget(int64_t width)
         budget *= 2;
     }
     return budget;
-}
-
-size_t vlorpi_job_memory_limit(const vlorpi_job *job)
-{
-    if (job->settings.memory_limit_bytes > 0) {
-        return job->settings.memory_limit_bytes;
-    }
-    /* What we hold already is not available any more, but the plan counts it. */
-    return vlorpi_available_memory() + vlorpi_mem_now(job->mem).total_bytes;
 }
 
 /* Without a budget: the default one alone, or shared out by the factor or rank that was given. */
@@ -105,7 +99,8 @@ vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err)
     VLORP_TRY(size_run(job, err));
     int64_t longest = sizes->max_length;
     if (job->data != NULL) {
-        longest = largest(job->data_report.longest, job->held_report.longest);
+        /* a proposal of a smaller max_length is planned with the data as it was read */
+        longest = smallest(sizes->max_length, largest(job->data_report.longest, job->held_report.longest));
     }
     bool choose = s->batch_size == VLORPI_AUTO;
     if (job->data == NULL) {
@@ -116,7 +111,7 @@ vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err)
         sizes->max_examples = s->packing ? sizes->max_examples : 1;
         sizes->micro_tokens = choose ? DEFAULT_MICRO_TOKENS
                                      : vlorpi_batch_largest(job->data, s->seed, s->total_batch_size, sizes->n_steps,
-                                                            sizes->max_examples);
+                                                            sizes->max_examples, longest);
         sizes->micro_tokens = largest(sizes->micro_tokens, longest);
     }
     if (s->micro_tokens != VLORPI_AUTO) {

@@ -13,9 +13,6 @@ VLORP_CHECKED vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *
 /* Micro-batches and the length of the run: after the data was read. */
 VLORP_CHECKED vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err);
 
-/* --memory_limit, else what the machine or cgroup leaves. */
-size_t vlorpi_job_memory_limit(const vlorpi_job *job);
-
 /* The power of two nearest to width / 16, within 16 .. 256. */
 int64_t vlorpi_default_budget(int64_t width);
 

@@ -4,7 +4,7 @@
 #include <math.h>
 
 #include "base/clock.h"
-#include "train/job_sizes.h"
+#include "train/fit.h"
 #include "train/optimizer_sink.h"
 #include "train/run_record.h"
 #include "train/svd_probe.h"
@@ -201,20 +201,6 @@ static vlorp_status run_steps(trainer *t, vlorp_err *err)
     return VLORP_OK;
 }
 
-static vlorp_status check_fits(const vlorpi_job *job, vlorp_err *err)
-{
-    size_t limit = vlorpi_job_memory_limit(job);
-    size_t need = job->plan.usage.total_bytes;
-    if (need <= limit || job->settings.force) {
-        return VLORP_OK;
-    }
-    (void)vlorpi_err_set(err, VLORP_E_LIMIT, "the plan needs %.1f MiB and %.1f MiB are available", (double)need * 0x1p-20,
-                         (double)limit * 0x1p-20);
-    vlorpi_err_hint(err, "%sa smaller --batch_size or --max_length, a smaller --budget, or --force to try anyway",
-                    job->sizes.activation_checkpointing ? "" : "--activation_checkpointing, ");
-    return VLORP_E_LIMIT;
-}
-
 static vlorp_status prepare(trainer *t, const vlorpi_train_settings *settings, vlorp_err *err)
 {
     vlorpi_job *job = &t->job;
@@ -223,7 +209,7 @@ static vlorp_status prepare(trainer *t, const vlorpi_train_settings *settings, v
     if (t->events->planned != NULL) {
         t->events->planned(t->events->ctx, job, &t->folder);
     }
-    VLORP_TRY(check_fits(job, err));
+    VLORP_TRY(vlorpi_fit_check(job, err));
     VLORP_TRY(vlorpi_run_folder_create(&t->folder, settings->overwrite, err));
     vlorpi_checkpoint_model model = what_to_save(job);
     VLORP_TRY(vlorpi_checkpoint_check(&job->saver, &model, t->folder.model, err));

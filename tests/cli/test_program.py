@@ -6,52 +6,11 @@ import os
 import pty
 import shutil
 import subprocess
-import sys
-import tempfile
-import unittest
 
-VLORP = sys.argv[1] if len(sys.argv) > 1 else ""
-DATA = os.environ.get("VLORP_TEST_DATA", "../shared/data")
-STORIES = f"{DATA}/models/stories260K-hf"
+from program import DATA, STORIES, TIMEOUT_SECONDS, VLORP, ProgramTest, has_sanitizer, main, run
+
 STORIES_GGUF = f"{DATA}/models/stories260K-gguf/stories260K.gguf"
 COMMANDS = ["train", "plan", "eval", "generate", "convert", "inspect", "tokenize"]
-TIMEOUT_SECONDS = 600
-
-
-def run(*words, stdin=subprocess.DEVNULL, text_in=None, env=None, stdout=subprocess.PIPE):
-    """Runs the program; returns (exit code, standard output, standard error), both as bytes."""
-    given = {"input": text_in} if text_in is not None else {"stdin": stdin}
-    result = subprocess.run([VLORP, *words], stdout=stdout, stderr=subprocess.PIPE, timeout=TIMEOUT_SECONDS,
-                            check=False, env={**os.environ, **(env or {})}, **given)
-    return result.returncode, result.stdout, result.stderr
-
-
-class ProgramTest(unittest.TestCase):
-    def setUp(self):
-        self.folder = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, self.folder)
-
-    def path(self, name, content=None):
-        path = os.path.join(self.folder, name)
-        if content is not None:
-            os.makedirs(os.path.dirname(path), exist_ok=True)
-            with open(path, "wb") as file:
-                file.write(content if isinstance(content, bytes) else content.encode())
-        return path
-
-    def refuses(self, code, words, *texts, **how):
-        """Exit status `code`, nothing on standard output, one error line and at most a hint, which together
-        hold every text."""
-        got, out, err = run(*words, **how)
-        lines = err.decode(errors="replace").splitlines()
-        errors = [line for line in lines if line.startswith("vlorp: error: ")]
-        self.assertEqual(got, code, f"{words}: {err}")
-        self.assertEqual(out, b"", words)
-        self.assertEqual(len(errors), 1, f"{words}: {lines}")
-        after = lines[lines.index(errors[0]) + 1:]
-        self.assertTrue(after == [] or (len(after) == 1 and after[0].startswith("hint: ")), f"{words}: {lines}")
-        for text in texts:
-            self.assertIn(text, "\n".join([errors[0], *after]), words)
 
 
 class CommandLine(ProgramTest):
@@ -260,9 +219,8 @@ class Training(ProgramTest):
 
     def test_memory_beyond_the_ledger(self):
         """What libraries and the kernel take is within the constant that the program states."""
-        with open(VLORP, "rb") as file:
-            if b"__asan_init" in file.read():
-                self.skipTest("a sanitizer's own memory is not the program's")
+        if has_sanitizer():
+            self.skipTest("a sanitizer's own memory is not the program's")
         folder = self.path("run")
         command = [VLORP, "train", STORIES, "--dataset", self.data(), "--save_dir", folder, "--num_training_steps", "3"]
         with open(self.path("log"), "wb") as log:
@@ -365,9 +323,4 @@ class DamagedModels(ProgramTest):
 
 
 if __name__ == "__main__":
-    if not VLORP:
-        sys.exit("usage: test_program.py VLORP")
-    if not os.path.isdir(STORIES):
-        print(f"SKIP: no {STORIES}; set VLORP_TEST_DATA to the shared data folder", file=sys.stderr)
-        sys.exit(1 if os.environ.get("VLORP_REQUIRE_ALL") == "1" else 77)
-    unittest.main(argv=[sys.argv[0], *sys.argv[2:]], verbosity=2)
+    main()

@@ -133,7 +133,7 @@ static void the_largest_is_reached(void **state)
 {
     (void)state;
     require_data();
-    int64_t largest = vlorpi_batch_largest(dataset, 42, 32, 20, 8);
+    int64_t largest = vlorpi_batch_largest(dataset, 42, 32, 20, 8, INT64_MAX);
     owned_batch b = make_batch(8 * report.longest, 8);
     int64_t most = 0;
     for (int64_t step = 0; step < 20; step++) {
@@ -143,7 +143,7 @@ static void the_largest_is_reached(void **state)
         }
     }
     assert_int_equal(largest, most);
-    assert_int_equal(vlorpi_batch_largest(dataset, 42, 32, 0, 8), 0);
+    assert_int_equal(vlorpi_batch_largest(dataset, 42, 32, 0, 8, INT64_MAX), 0);
     free_batch(&b);
 }
 
