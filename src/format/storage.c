@@ -123,14 +123,16 @@ static void unpack_scale_min(int *scale, int *minimum, const unsigned char *pack
     }
 }
 
-/* d, dmin, 12 bytes of scales and minimums, 128 bytes of nibbles; eight groups of 32, of which
- * each 32 bytes hold two: x = d scale q - dmin minimum */
-static void read_q4_k(float *out, const unsigned char *block)
+/* d, dmin, 12 bytes of scales and minimums, then the numbers; eight groups of 32, of which each 32
+ * bytes of nibbles hold two; high: 32 bytes of fifth bits, group g in bit g, or NULL:
+ * x = d scale q - dmin minimum */
+static void read_scaled_groups(float *out, const unsigned char *block, const unsigned char *high,
+                               const unsigned char *low)
 {
     float d = load_f16(block);
     float d_min = load_f16(block + 2);
     for (int group = 0; group < SUPER_BLOCK / BLOCK; group++) {
-        const unsigned char *nibbles = block + 16 + group / 2 * BLOCK;
+        const unsigned char *nibbles = low + group / 2 * BLOCK;
         int shift = group % 2 * 4;
         int scale;
         int minimum;
@@ -138,8 +140,54 @@ static void read_q4_k(float *out, const unsigned char *block)
         float step = d * (float)scale;
         float offset = d_min * (float)minimum;
         for (int i = 0; i < BLOCK; i++) {
-            out[group * BLOCK + i] = step * (float)((nibbles[i] >> shift) & 15) - offset;
+            int fifth = high != NULL ? (high[i] >> group) & 1 : 0;
+            out[group * BLOCK + i] = step * (float)(((nibbles[i] >> shift) & 15) | fifth << 4) - offset;
         }
+    }
+}
+
+static void read_q4_k(float *out, const unsigned char *block)
+{
+    read_scaled_groups(out, block, NULL, block + 16);
+}
+
+static void read_q5_k(float *out, const unsigned char *block)
+{
+    read_scaled_groups(out, block, block + 16, block + 16 + BLOCK);
+}
+
+/* Element i of 64 bytes of two-bit numbers: two halves of 128, each four runs of 32 at its own shift. */
+static int two_bits(const unsigned char *packed, int i)
+{
+    return (packed[i / 128 * BLOCK + i % BLOCK] >> (i % 128 / BLOCK * 2)) & 3;
+}
+
+/* 16 bytes of scales (low nibble) and minimums (high), one per 16 elements, 64 bytes of two-bit
+ * numbers, d, dmin: x = d scale q - dmin minimum */
+static void read_q2_k(float *out, const unsigned char *block)
+{
+    float d = load_f16(block + 80);
+    float d_min = load_f16(block + 82);
+    for (int i = 0; i < SUPER_BLOCK; i++) {
+        float step = d * (float)(block[i / 16] & 15);
+        float offset = d_min * (float)(block[i / 16] >> 4);
+        out[i] = step * (float)two_bits(block + 16, i) - offset;
+    }
+}
+
+/* 32 bytes of inverted third bits (run r of 32 in bit r), 64 bytes of two-bit numbers, 12 bytes of
+ * 6-bit scales (eight of low nibbles, four of upper two bits), d: x = d (scale - 32) q */
+static void read_q3_k(float *out, const unsigned char *block)
+{
+    const unsigned char *scales = block + 96;
+    float d = load_f16(block + 108);
+    for (int i = 0; i < SUPER_BLOCK; i++) {
+        int j = i / 16;
+        int low = (scales[j % 8] >> (j / 8 * 4)) & 15;
+        int high = (scales[8 + j % 4] >> (j / 4 * 2)) & 3;
+        int third = (block[i % BLOCK] >> (i / BLOCK)) & 1;
+        float step = d * (float)((low | high << 4) - 32);
+        out[i] = step * (float)(two_bits(block + 32, i) - (third != 0 ? 0 : 4));
     }
 }
 
@@ -176,9 +224,18 @@ static const struct {
     [VLORPI_STORAGE_Q5_0] = {BLOCK, 22, read_q5_0},
     [VLORPI_STORAGE_Q5_1] = {BLOCK, 24, read_q5_1},
     [VLORPI_STORAGE_Q8_0] = {BLOCK, 34, read_q8_0},
+    [VLORPI_STORAGE_Q2_K] = {SUPER_BLOCK, 84, read_q2_k},
+    [VLORPI_STORAGE_Q3_K] = {SUPER_BLOCK, 110, read_q3_k},
     [VLORPI_STORAGE_Q4_K] = {SUPER_BLOCK, 144, read_q4_k},
+    [VLORPI_STORAGE_Q5_K] = {SUPER_BLOCK, 176, read_q5_k},
     [VLORPI_STORAGE_Q6_K] = {SUPER_BLOCK, 210, read_q6_k},
 };
+
+void vlorpi_storage_hint(vlorp_err *err)
+{
+    vlorpi_err_hint(err, "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K are read: take the model in one of "
+                    "these, or llama-quantize --allow-requantize IN.gguf OUT.gguf F16");
+}
 
 int64_t vlorpi_storage_block_elements(vlorpi_storage storage)
 {
@@ -211,8 +268,10 @@ vlorp_status vlorpi_tensor_read_f32(float *out, const vlorpi_tensor_info *info, 
 {
     int64_t block_elements = storages[info->storage].block_elements;
     if (block_elements == 0) {
-        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "tensor %s: storage %s is not a weight type that can be read", info->name,
-                   info->storage_name);
+        (void)vlorpi_err_set(err, VLORP_E_UNSUPPORTED, "tensor %s: storage %s is not a weight type that can be read",
+                             info->name, info->storage_name);
+        vlorpi_storage_hint(err);
+        return VLORP_E_UNSUPPORTED;
     }
     if (begin < 0 || n < 0 || begin > info->n_elements || n > info->n_elements - begin ||
         begin % block_elements != 0 || n % block_elements != 0) {

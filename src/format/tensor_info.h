@@ -16,8 +16,9 @@ enum { VLORPI_TENSOR_MAX_DIMS = 4 };
 typedef enum vlorpi_storage {
     VLORPI_STORAGE_F32, VLORPI_STORAGE_F16, VLORPI_STORAGE_BF16,
     VLORPI_STORAGE_Q4_0, VLORPI_STORAGE_Q4_1, VLORPI_STORAGE_Q5_0, VLORPI_STORAGE_Q5_1,
-    VLORPI_STORAGE_Q8_0, VLORPI_STORAGE_Q4_K, VLORPI_STORAGE_Q6_K,
-    VLORPI_STORAGE_OTHER, /* valid in its file, not a weight type that we read: I64, U8, ... */
+    VLORPI_STORAGE_Q8_0, VLORPI_STORAGE_Q2_K, VLORPI_STORAGE_Q3_K, VLORPI_STORAGE_Q4_K, VLORPI_STORAGE_Q5_K,
+    VLORPI_STORAGE_Q6_K,
+    VLORPI_STORAGE_OTHER, /* valid in its file, not a weight type that we read: I64, IQ3_S, ... */
     VLORPI_STORAGE_N
 } vlorpi_storage;
 
@@ -39,6 +40,9 @@ typedef struct vlorpi_tensor_info {
  * must be multiples of the block (32, or 256 for the _K types; rows are).  E_UNSUPPORTED for OTHER. */
 VLORP_CHECKED vlorp_status vlorpi_tensor_read_f32(float *out, const vlorpi_tensor_info *info, int64_t begin,
                                                   int64_t n, vlorp_err *err);
+
+/* What to do about a tensor of OTHER storage, as the error's hint. */
+void vlorpi_storage_hint(vlorp_err *err);
 
 /* Elements per block and bytes per block: 1 and 4 for F32, 32 and 20 for Q4_1; 0 and 0 for OTHER. */
 int64_t vlorpi_storage_block_elements(vlorpi_storage storage);

@@ -160,8 +160,10 @@ static vlorp_status load_slot(fill *f, const vlorpi_source *source, vlorpi_slot 
     fill_items(f, load_task);
     vlorpi_source_drop(source, f->info);
     if (atomic_load(&f->failed) != 0) {
-        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: tensor %s: weights of type %s cannot be read",
-                   vlorpi_source_path(source), f->info->name, f->info->storage_name);
+        (void)vlorpi_err_set(err, VLORP_E_UNSUPPORTED, "%s: tensor %s: weights of type %s cannot be read",
+                             vlorpi_source_path(source), f->info->name, f->info->storage_name);
+        vlorpi_storage_hint(err);
+        return VLORP_E_UNSUPPORTED;
     }
     return VLORP_OK;
 }

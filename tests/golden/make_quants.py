@@ -9,9 +9,11 @@ import gguf
 import numpy as np
 
 ROWS, COLUMNS = 2, 512
-TYPES = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K"]
+TYPES = ["F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K",
+         "Q2_K", "Q3_K", "Q5_K"]
 # where a block keeps its fp16 factors: random bits there would mostly be absurd numbers
-FACTORS = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208]}
+FACTORS = {"Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0], "Q4_K": [0, 2], "Q6_K": [208],
+           "Q2_K": [80, 82], "Q3_K": [108], "Q5_K": [0, 2]}
 
 
 def main() -> None:

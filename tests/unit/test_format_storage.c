@@ -19,7 +19,8 @@ static const vlorpi_tensor_info *find(const vlorpi_gguf *file, const char *name)
 static void test_against_reference(void **state)
 {
     (void)state;
-    static const char *const types[] = {"F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "Q4_K", "Q6_K"};
+    static const char *const types[] = {"F16", "BF16", "Q4_0", "Q4_1", "Q5_0", "Q5_1",
+                                        "Q8_0", "Q2_K", "Q3_K", "Q4_K", "Q5_K", "Q6_K"};
     vlorp_err err;
     vlorpi_mem mem;
     vlorpi_mem_init(&mem);
@@ -94,9 +95,10 @@ static void test_refusals(void **state)
     assert_int_equal(vlorpi_tensor_read_f32(out, &info, -32, 32, &err), VLORP_E_ARG);
     assert_int_equal(vlorpi_tensor_read_f32(out, &info, 32, INT64_MAX - 31, &err), VLORP_E_ARG);
     info.storage = VLORPI_STORAGE_OTHER;
-    info.storage_name = "Q2_K";
+    info.storage_name = "IQ3_S";
     assert_int_equal(vlorpi_tensor_read_f32(out, &info, 0, 32, &err), VLORP_E_UNSUPPORTED);
-    assert_non_null(strstr(err.text, "Q2_K"));
+    assert_non_null(strstr(err.text, "IQ3_S"));
+    assert_non_null(strstr(err.hint, "Q2_K"));
     assert_int_equal(vlorpi_storage_block_elements(VLORPI_STORAGE_Q6_K), 256);
     assert_int_equal(vlorpi_storage_block_bytes(VLORPI_STORAGE_Q4_1), 20);
     assert_int_equal(vlorpi_storage_block_elements(VLORPI_STORAGE_OTHER), 0);
