@@ -1,40 +1,73 @@
-/* cmd_convert.c - vlorp convert: a model, written as a Hugging Face folder. */
-#include <stdio.h>
+/* cmd_convert.c - vlorp convert: a model, written as a Hugging Face folder or as a GGUF file. */
 #include <string.h>
 
 #include "checkpoint/convert.h"
-#include "checkpoint/save.h"
 #include "cli/command.h"
 
-/* --dtype, or -1 when it was not given. */
-static int dtype_of(const char *name)
+static const struct {
+    const char *name;
+    vlorpi_storage storage;
+} dtypes[] = {{"float32", VLORPI_STORAGE_F32},
+              {"bfloat16", VLORPI_STORAGE_BF16},
+              {"float16", VLORPI_STORAGE_F16},
+              {"q8_0", VLORPI_STORAGE_Q8_0}};
+
+enum { N_DTYPES = sizeof dtypes / sizeof dtypes[0] };
+
+/* --dtype, or _N when it was not given. */
+static vlorpi_storage storage_of(const char *name)
 {
-    for (int dtype = VLORP_F32; name != NULL && dtype <= VLORP_F16; dtype++) {
-        if (strcmp(name, vlorpi_checkpoint_dtype_name((vlorp_dtype)dtype)) == 0) {
-            return dtype;
+    for (int i = 0; name != NULL && i < N_DTYPES; i++) {
+        if (strcmp(name, dtypes[i].name) == 0) {
+            return dtypes[i].storage;
         }
     }
-    return -1;
+    return VLORPI_STORAGE_N;
+}
+
+static const char *name_of(vlorpi_storage storage)
+{
+    for (int i = 0; i < N_DTYPES; i++) {
+        if (dtypes[i].storage == storage) {
+            return dtypes[i].name;
+        }
+    }
+    return "";
+}
+
+static vlorpi_convert_to form_of(const vlorpi_options *options, const char *out)
+{
+    const char *to = vlorpi_options_text(options, "to");
+    size_t n = strlen(out);
+    bool gguf = to != NULL ? strcmp(to, "gguf") == 0 : n > 5 && strcmp(out + n - 5, ".gguf") == 0;
+    return gguf ? VLORPI_CONVERT_TO_GGUF : VLORPI_CONVERT_TO_FOLDER;
 }
 
 vlorp_status vlorpi_cmd_convert(vlorpi_cli *cli, vlorp_err *err)
 {
     vlorpi_conversion conversion = {
-        .folder = vlorpi_options_text(cli->options, "out"),
-        .dtype = dtype_of(vlorpi_options_text(cli->options, "dtype")),
+        .out = vlorpi_options_text(cli->options, "out"),
+        .storage = storage_of(vlorpi_options_text(cli->options, "dtype")),
         .overwrite = vlorpi_options_bool(cli->options, "overwrite"),
+        .shard_bytes = vlorpi_options_bytes(cli->options, "shard_size"),
         .kernels = cli->kernels,
         .exec = &cli->exec,
     };
-    vlorp_dtype stored;
+    vlorpi_storage stored;
     VLORP_TRY(vlorpi_options_model(cli->options, &conversion.model, err));
-    if (conversion.folder == NULL) {
+    if (conversion.out == NULL) {
         (void)vlorpi_err_set(err, VLORP_E_ARG, "convert: --out is missing");
-        vlorpi_err_hint(err, "vlorp convert %.200s --out FOLDER", conversion.model);
+        vlorpi_err_hint(err, "vlorp convert %.200s --out FOLDER, or FILE.gguf", conversion.model);
+        return VLORP_E_ARG;
+    }
+    conversion.to = form_of(cli->options, conversion.out);
+    if (conversion.storage == VLORPI_STORAGE_Q8_0 && conversion.to != VLORPI_CONVERT_TO_GGUF) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "convert: --dtype q8_0: safetensors folders hold no quantised weights");
+        vlorpi_err_hint(err, "--to gguf, or --dtype bfloat16");
         return VLORP_E_ARG;
     }
     vlorpi_mem_set_phase(cli->mem, "convert");
     VLORP_TRY(vlorpi_convert(&conversion, cli->mem, &stored, err));
-    vlorpi_log_info(&cli->log, "%s: written as %s", conversion.folder, vlorpi_checkpoint_dtype_name(stored));
+    vlorpi_log_info(&cli->log, "%s: written as %s", conversion.out, name_of(stored));
     return VLORP_OK;
 }

@@ -1,26 +1,61 @@
 #include "checkpoint/convert.h"
 
+#include <stdio.h>
+#include <string.h>
+
 #include "checkpoint/save.h"
+#include "checkpoint/save_gguf.h"
 #include "model/model.h"
+#include "model/weight.h"
+
+enum { NAME_BYTES = 256 };
 
 /* Everything that a conversion holds; zeroed is closed. */
 typedef struct converting {
     const vlorpi_conversion *conversion; /* borrowed */
     vlorpi_mem *mem;                     /* borrowed */
     vlorpi_source *source;
-    vlorpi_tokenizer *tokenizer; /* only for GGUF, whose tokenizer must be written anew */
-    vlorpi_model *model;
+    vlorpi_tokenizer *tokenizer; /* NULL where its files are copied */
+    vlorpi_model *model;         /* its table of parameters; the weights stay in their file */
     vlorpi_model_config config;
     vlorpi_checkpoint_saver saver;
-    vlorpi_arena weights, buffers;
-    vlorp_dtype stored;
+    vlorpi_arena buffers;
+    vlorpi_storage stored;
+    int param; /* the one that weight is of, -1: none yet */
+    vlorpi_weight weight;
 } converting;
+
+/* A vlorpi_checkpoint_read: straight from the source, whose pages are forgotten tensor by tensor. */
+static vlorp_status read_weight(void *ctx, float *out, int param, int64_t begin, int64_t n, vlorp_err *err)
+{
+    converting *c = ctx;
+    if (c->param != param) {
+        if (c->param >= 0) {
+            vlorpi_source_drop(c->source, c->weight.info);
+        }
+        c->param = -1;
+        VLORP_TRY(vlorpi_weight_find(&c->weight, c->model, c->source, param, err));
+        c->param = param;
+    }
+    vlorp_status status = vlorpi_weight_read(out, &c->weight, begin, n, err);
+    if (status != VLORP_OK) {
+        vlorpi_err_prefix(err, "%s", c->conversion->model);
+    }
+    return status;
+}
+
+static vlorp_dtype dtype_of(vlorpi_storage storage)
+{
+    return storage == VLORPI_STORAGE_F32 ? VLORP_F32 : storage == VLORPI_STORAGE_BF16 ? VLORP_BF16 : VLORP_F16;
+}
 
 static vlorpi_checkpoint_model to_save(converting *c)
 {
     return (vlorpi_checkpoint_model){
         .params = vlorpi_model_params(c->model),
-        .dtype = c->stored,
+        .read = read_weight,
+        .read_ctx = c,
+        .dtype = dtype_of(c->stored),
         .config = &c->config,
         .source = c->source,
         .tokenizer = c->tokenizer,
@@ -30,54 +65,88 @@ static vlorpi_checkpoint_model to_save(converting *c)
     };
 }
 
-/* Makes room for the weights and for saving them, once it is known that they can be saved. */
-static vlorp_status make_room(converting *c, vlorp_err *err)
+static vlorp_status open_tokenizer(converting *c, vlorp_err *err)
 {
-    vlorpi_params *params = vlorpi_model_params(c->model);
-    vlorpi_arena weights = vlorpi_arena_counter();
-    vlorpi_arena buffers = vlorpi_arena_counter();
-    vlorpi_params_layout(params, &weights);
-    vlorpi_checkpoint_layout(&c->saver, &buffers, params);
-    const vlorpi_checkpoint_model model = to_save(c);
-    VLORP_TRY(vlorpi_checkpoint_check(&c->saver, &model, c->conversion->folder, err));
-    VLORP_TRY(vlorpi_arena_init(&c->weights, c->mem, VLORPI_MEM_WEIGHTS, weights.peak_bytes, err));
-    VLORP_TRY(vlorpi_arena_init(&c->buffers, c->mem, VLORPI_MEM_WORKSPACE, buffers.peak_bytes, err));
-    vlorpi_params_layout(params, &c->weights);
-    vlorpi_checkpoint_layout(&c->saver, &c->buffers, params);
+    const vlorpi_gguf *gguf = vlorpi_source_gguf(c->source);
+    if (gguf != NULL) {
+        return vlorpi_tokenizer_from_gguf(&c->tokenizer, c->mem, gguf, c->conversion->model, err);
+    }
+    return c->conversion->to == VLORPI_CONVERT_TO_GGUF
+               ? vlorpi_tokenizer_open(&c->tokenizer, c->mem, c->conversion->model, err)
+               : VLORP_OK;
+}
+
+/* Every tensor is looked for before anything is written. */
+static vlorp_status check_tensors(converting *c, vlorp_err *err)
+{
+    for (int i = 0; i < vlorpi_model_params(c->model)->n; i++) {
+        vlorpi_weight weight;
+        VLORP_TRY(vlorpi_weight_find(&weight, c->model, c->source, i, err));
+        VLORP_TRY(vlorpi_weight_read(NULL, &weight, 0, 0, err));
+    }
     return VLORP_OK;
 }
 
-static vlorp_status read_model(converting *c, vlorp_err *err)
+static vlorp_status open_model(converting *c, vlorp_err *err)
 {
     const vlorpi_conversion *from = c->conversion;
     VLORP_TRY(vlorpi_source_open(&c->source, c->mem, from->model, 1, err));
     VLORP_TRY(vlorpi_model_config_load(&c->config, c->source, err));
-    if (vlorpi_source_gguf(c->source) != NULL) {
-        VLORP_TRY(vlorpi_tokenizer_from_gguf(&c->tokenizer, c->mem, vlorpi_source_gguf(c->source), from->model, err));
-    }
-    c->stored = from->dtype >= 0 ? (vlorp_dtype)from->dtype : c->config.dtype;
-    /* in memory nothing narrower than what is written; fp32 holds every float16 */
-    vlorp_dtype held = c->stored == VLORP_BF16 ? VLORP_BF16 : VLORP_F32;
-    VLORP_TRY(vlorpi_model_create(&c->model, c->mem, from->kernels, from->exec, &c->config, held, err));
-    VLORP_TRY(make_room(c, err));
-    return vlorpi_model_load(c->model, c->source, err);
+    VLORP_TRY(open_tokenizer(c, err));
+    c->stored = from->storage != VLORPI_STORAGE_N ? from->storage : vlorpi_checkpoint_storage(c->config.dtype);
+    VLORP_TRY(vlorpi_model_create(&c->model, c->mem, from->kernels, from->exec, &c->config, VLORP_F32, err));
+    VLORP_TRY(check_tensors(c, err));
+    vlorpi_params *params = vlorpi_model_params(c->model);
+    vlorpi_arena counter = vlorpi_arena_counter();
+    vlorpi_checkpoint_layout(&c->saver, &counter, params);
+    VLORP_TRY(vlorpi_arena_init(&c->buffers, c->mem, VLORPI_MEM_WORKSPACE, counter.peak_bytes, err));
+    vlorpi_checkpoint_layout(&c->saver, &c->buffers, params);
+    return VLORP_OK;
 }
 
-vlorp_status vlorpi_convert(const vlorpi_conversion *conversion, vlorpi_mem *mem, vlorp_dtype *stored, vlorp_err *err)
+/* "SmolLM2-135M" of ".../SmolLM2-135M/" or ".../SmolLM2-135M.gguf". */
+static void model_name(char *name, const char *path)
 {
-    converting c = {.conversion = conversion, .mem = mem};
-    vlorp_status status = read_model(&c, err);
+    size_t end = strlen(path);
+    while (end > 1 && path[end - 1] == '/') {
+        end--;
+    }
+    size_t begin = end;
+    while (begin > 0 && path[begin - 1] != '/') {
+        begin--;
+    }
+    if (end - begin > 5 && memcmp(path + end - 5, ".gguf", 5) == 0) {
+        end -= 5;
+    }
+    (void)snprintf(name, NAME_BYTES, "%.*s", (int)(end - begin < NAME_BYTES ? end - begin : NAME_BYTES - 1),
+                   path + begin);
+}
+
+static vlorp_status save(converting *c, vlorp_err *err)
+{
+    const vlorpi_checkpoint_model model = to_save(c);
+    if (c->conversion->to == VLORPI_CONVERT_TO_FOLDER) {
+        return vlorpi_checkpoint_save_model(&c->saver, &model, c->conversion->out, err);
+    }
+    char name[NAME_BYTES];
+    model_name(name, c->conversion->model);
+    const vlorpi_gguf_file file = {
+        .shape = c->model, .path = c->conversion->out, .name = name, .storage = c->stored};
+    return vlorpi_checkpoint_save_gguf(&c->saver, &model, &file, err);
+}
+
+vlorp_status vlorpi_convert(const vlorpi_conversion *conversion, vlorpi_mem *mem, vlorpi_storage *stored,
+                            vlorp_err *err)
+{
+    converting c = {.conversion = conversion, .mem = mem, .param = -1};
+    vlorp_status status = open_model(&c, err);
     if (status == VLORP_OK) {
-        const vlorpi_checkpoint_model model = to_save(&c);
-        status = vlorpi_checkpoint_save_model(&c.saver, &model, conversion->folder, err);
+        status = save(&c, err);
     }
-    if (stored != NULL) {
-        *stored = c.stored;
-    }
+    *stored = c.stored;
     vlorpi_model_free(c.model);
     vlorpi_tokenizer_free(c.tokenizer);
     vlorpi_source_close(c.source);
     vlorpi_arena_deinit(&c.buffers, mem);
-    vlorpi_arena_deinit(&c.weights, mem);
     return status;
 }

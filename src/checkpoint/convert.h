@@ -1,4 +1,4 @@
-/* convert.h - a model in one form, read and written as a Hugging Face folder.
+/* convert.h - a model in one form, read and written in another, or with another dtype.
  *
  * Layer 5.
  */
@@ -6,23 +6,27 @@
 #define VLORPI_CHECKPOINT_CONVERT_H
 
 #include "base/mem.h"
+#include "format/tensor_info.h"
 #include "kernel/kernel.h"
 
-/* dtype -1: as stored; quantised GGUF becomes bf16. */
+typedef enum vlorpi_convert_to { VLORPI_CONVERT_TO_FOLDER, VLORPI_CONVERT_TO_GGUF } vlorpi_convert_to;
+
 typedef struct vlorpi_conversion {
-    const char *model;  /* path of what is read */
-    const char *folder; /* what is written */
-    int dtype;          /* a vlorp_dtype, or -1 */
+    const char *model;      /* path of what is read */
+    const char *out;        /* the folder or GGUF file that is written */
+    vlorpi_convert_to to;   /* which of both */
+    /* F32, BF16, F16, and for GGUF Q8_0; VLORPI_STORAGE_N: as stored, quantised GGUF as BF16 */
+    vlorpi_storage storage;
     bool overwrite;
-    size_t shard_bytes; /* 0: VLORPI_CHECKPOINT_SHARD_BYTES */
+    size_t shard_bytes;     /* of a folder's files; 0: VLORPI_CHECKPOINT_SHARD_BYTES */
     const vlorpi_kernels *kernels;
     const vlorp_exec *exec;
 } vlorpi_conversion;
 
-/* Memory: the whole model once, under WEIGHTS; everything is given back at the end.
- * *stored (NULL is allowed): the dtype that was written.  Errors: those of reading and of
- * vlorpi_checkpoint_save_model. */
-VLORP_CHECKED vlorp_status vlorpi_convert(const vlorpi_conversion *conversion, vlorpi_mem *mem, vlorp_dtype *stored,
-                                          vlorp_err *err);
+/* Memory: never the model, only chunks on their way (WORKSPACE) and, where the tokenizer must be
+ * written anew, its tables (DATA); everything is given back at the end.
+ * *stored: what matrices were written as.  Errors: those of reading and of saving. */
+VLORP_CHECKED vlorp_status vlorpi_convert(const vlorpi_conversion *conversion, vlorpi_mem *mem,
+                                          vlorpi_storage *stored, vlorp_err *err);
 
 #endif

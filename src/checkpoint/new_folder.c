@@ -6,10 +6,11 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { SPARE_BYTES = 1 << 20, MAX_ATTEMPTS = 100, MAX_TREE_DEPTH = 8 };
+#include "checkpoint/beside.h"
+
+enum { MAX_ATTEMPTS = 100, MAX_TREE_DEPTH = 8 };
 
 static vlorp_status fail(const char *path, vlorp_err *err)
 {
@@ -86,21 +87,10 @@ static vlorp_status check_place(const vlorpi_new_folder *folder, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* A name beside the place; tag says what for. */
-static vlorp_status name_beside(char *out, size_t n_out, const vlorpi_new_folder *folder, const char *tag, int attempt,
-                                vlorp_err *err)
-{
-    int n = snprintf(out, n_out, "%s.%s-%ld-%d", folder->place, tag, (long)getpid(), attempt);
-    if (n < 0 || (size_t)n >= n_out) {
-        VLORP_FAIL(err, VLORP_E_ARG, "%s: the path is too long", folder->place);
-    }
-    return VLORP_OK;
-}
-
 static vlorp_status make_beside(vlorpi_new_folder *folder, vlorp_err *err)
 {
     for (int attempt = 0; attempt < MAX_ATTEMPTS; attempt++) {
-        VLORP_TRY(name_beside(folder->path, sizeof folder->path, folder, "partial", attempt, err));
+        VLORP_TRY(vlorpi_beside_name(folder->path, sizeof folder->path, folder->place, "partial", attempt, err));
         if (mkdir(folder->path, 0777) == 0) {
             folder->fd = open(folder->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
             if (folder->fd < 0) {
@@ -134,36 +124,7 @@ vlorp_status vlorpi_new_folder_begin(vlorpi_new_folder *folder, const char *plac
 
 vlorp_status vlorpi_new_folder_check_space(const vlorpi_new_folder *folder, size_t n_bytes, vlorp_err *err)
 {
-    struct statvfs disk;
-    if (fstatvfs(folder->fd, &disk) != 0) {
-        return fail(folder->place, err);
-    }
-    double free_bytes = (double)disk.f_bavail * (double)disk.f_frsize;
-    if ((double)n_bytes + SPARE_BYTES > free_bytes) {
-        (void)vlorpi_err_set(err, VLORP_E_IO, "%s: needs %zu bytes and the disk has %.0f free", folder->place, n_bytes,
-                             free_bytes);
-        vlorpi_err_hint(err, "free some space, or write to another disk");
-        return VLORP_E_IO;
-    }
-    return VLORP_OK;
-}
-
-/* Syncs the folder that holds the place, so that the rename lasts; not every file system can. */
-static void sync_parent(const vlorpi_new_folder *folder)
-{
-    char parent[PATH_MAX];
-    memcpy(parent, folder->place, sizeof parent);
-    char *slash = strrchr(parent, '/');
-    if (slash == NULL) {
-        memcpy(parent, ".", 2);
-    } else {
-        slash[slash == parent ? 1 : 0] = '\0';
-    }
-    int fd = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd >= 0) {
-        (void)fsync(fd);
-        (void)close(fd);
-    }
+    return vlorpi_beside_check_space(folder->fd, folder->place, n_bytes, err);
 }
 
 /* Syncs every file in the folder, whoever wrote it, and the folder itself. */
@@ -203,7 +164,7 @@ static vlorp_status sync_files(const vlorpi_new_folder *folder, vlorp_err *err)
 static vlorp_status move_aside(const vlorpi_new_folder *folder, char *aside, size_t n_aside, vlorp_err *err)
 {
     VLORP_TRY(check_place(folder, err)); /* again: a save takes time */
-    VLORP_TRY(name_beside(aside, n_aside, folder, "old", 0, err));
+    VLORP_TRY(vlorpi_beside_name(aside, n_aside, folder->place, "old", 0, err));
     if (rename(folder->place, aside) != 0) {
         aside[0] = '\0';
         return errno == ENOENT ? VLORP_OK : fail(folder->place, err);
@@ -230,7 +191,7 @@ vlorp_status vlorpi_new_folder_commit(vlorpi_new_folder *folder, vlorp_err *err)
     }
     (void)close(folder->fd);
     folder->fd = -1;
-    sync_parent(folder); /* before the old folder goes */
+    vlorpi_beside_sync(folder->place); /* before the old folder goes */
     if (aside[0] != '\0') {
         remove_tree(aside);
     }

@@ -2,16 +2,16 @@
 
 #include <assert.h>
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "checkpoint/companions.h"
 #include "checkpoint/file_writer.h"
 #include "checkpoint/new_folder.h"
+#include "checkpoint/put_weight.h"
 #include "format/safetensors.h"
 
-enum { CHUNK_ELEMENTS = 1 << 16, CHUNK_BYTES = CHUNK_ELEMENTS * 4, SHARD_NAME_BYTES = 64 };
+enum { SHARD_NAME_BYTES = 64 };
 
 /* One save under way. */
 typedef struct saving {
@@ -27,12 +27,15 @@ const char *vlorpi_checkpoint_dtype_name(vlorp_dtype dtype)
     return dtype == VLORP_F32 ? "float32" : dtype == VLORP_BF16 ? "bfloat16" : "float16";
 }
 
+vlorpi_storage vlorpi_checkpoint_storage(vlorp_dtype dtype)
+{
+    return dtype == VLORP_F32 ? VLORPI_STORAGE_F32 : dtype == VLORP_BF16 ? VLORPI_STORAGE_BF16 : VLORPI_STORAGE_F16;
+}
+
 static vlorpi_tensor_info info_of(const vlorpi_param *param, vlorp_dtype dtype)
 {
-    static const vlorpi_storage storages[] = {
-        [VLORP_F32] = VLORPI_STORAGE_F32, [VLORP_BF16] = VLORPI_STORAGE_BF16, [VLORP_F16] = VLORPI_STORAGE_F16};
-    return (vlorpi_tensor_info){.name = param->name, .storage = storages[dtype], .n_dims = param->n_dims,
-                                .shape = {param->n, param->m}};
+    return (vlorpi_tensor_info){.name = param->name, .storage = vlorpi_checkpoint_storage(dtype),
+                                .n_dims = param->n_dims, .shape = {param->n, param->m}};
 }
 
 void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *arena, const vlorpi_params *params)
@@ -45,8 +48,8 @@ void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *aren
         n_header += vlorpi_safetensors_header(NULL, 0, &info, 1);
     }
     *saver = (vlorpi_checkpoint_saver){.header_bytes = n_header, .n_params = params->n};
-    saver->scratch = vlorpi_arena_push_f32(arena, CHUNK_ELEMENTS);
-    saver->chunk = vlorpi_arena_push(arena, CHUNK_BYTES, 1);
+    saver->scratch = vlorpi_arena_push_f32(arena, VLORPI_CHUNK_ELEMENTS);
+    saver->chunk = vlorpi_arena_push(arena, VLORPI_CHUNK_BYTES, 1);
     saver->header = vlorpi_arena_push(arena, (int64_t)n_header, 1);
     saver->infos = vlorpi_arena_push(arena, params->n, sizeof *saver->infos);
 }
@@ -94,59 +97,6 @@ static void shard_name(char *out, const saving *s, int shard)
     }
 }
 
-/* A finite weight beyond binary16's range would become infinite. */
-static vlorp_status check_f16(const float *values, const uint16_t *halves, int64_t n, const vlorpi_param *param,
-                              vlorp_err *err)
-{
-    for (int64_t i = 0; i < n; i++) {
-        if ((halves[i] & 0x7FFF) == 0x7C00 && isfinite(values[i])) {
-            (void)vlorpi_err_set(err, VLORP_E_NUMERIC, "tensor %s: %g is too large for float16", param->name,
-                                 (double)values[i]);
-            vlorpi_err_hint(err, "store bfloat16 or float32");
-            return VLORP_E_NUMERIC;
-        }
-    }
-    return VLORP_OK;
-}
-
-/* Elements [begin, begin + n) as they are stored, n <= CHUNK_ELEMENTS.  Returns where they are. */
-static vlorp_status convert(const saving *s, const vlorpi_param *param, int64_t begin, int64_t n, vlorp_err *err)
-{
-    const vlorpi_model_kernels *kernels = s->model->kernels->model;
-    const float *values = s->saver->scratch;
-    uint16_t *chunk = (uint16_t *)(void *)s->saver->chunk;
-    if (param->dtype == VLORP_F32) {
-        values = (const float *)param->data + begin;
-    } else if (s->model->dtype == VLORP_F32) {
-        kernels->bf16_to_f32((float *)(void *)s->saver->chunk, (const uint16_t *)param->data + begin, n);
-        return VLORP_OK;
-    } else {
-        kernels->bf16_to_f32(s->saver->scratch, (const uint16_t *)param->data + begin, n);
-    }
-    if (s->model->dtype == VLORP_BF16) {
-        kernels->f32_to_bf16(chunk, values, n);
-        return VLORP_OK;
-    }
-    kernels->f32_to_f16(chunk, values, n);
-    return check_f16(values, chunk, n, param, err);
-}
-
-/* The file's buffer is not used here: conversion needs its memory. */
-static vlorp_status write_tensor(const saving *s, vlorpi_file_writer *writer, const vlorpi_param *param, vlorp_err *err)
-{
-    int64_t n = vlorpi_param_n_elements(param);
-    if (param->dtype == s->model->dtype) {
-        return vlorpi_file_writer_put(writer, param->data, vlorpi_param_bytes(param), err);
-    }
-    size_t element_bytes = s->model->dtype == VLORP_F32 ? 4 : 2;
-    for (int64_t begin = 0; begin < n; begin += CHUNK_ELEMENTS) {
-        int64_t n_chunk = n - begin < CHUNK_ELEMENTS ? n - begin : CHUNK_ELEMENTS;
-        VLORP_TRY(convert(s, param, begin, n_chunk, err));
-        VLORP_TRY(vlorpi_file_writer_put(writer, s->saver->chunk, (size_t)n_chunk * element_bytes, err));
-    }
-    return VLORP_OK;
-}
-
 /* One safetensors file of parameters first .. end-1. */
 static vlorp_status write_shard(const saving *s, int shard, int first, int end, vlorp_err *err)
 {
@@ -164,7 +114,8 @@ static vlorp_status write_shard(const saving *s, int shard, int first, int end, 
         status = vlorpi_file_writer_put(&writer, saver->header, n_header, err);
     }
     for (int i = first; i < end && status == VLORP_OK; i++) {
-        status = write_tensor(s, &writer, &s->model->params->items[i], err);
+        vlorpi_stored_form form = {.storage = saver->infos[i].storage};
+        status = vlorpi_put_weight(&writer, saver, s->model, i, form, err);
     }
     return vlorpi_file_writer_close(&writer, status, err);
 }
@@ -214,7 +165,8 @@ static vlorp_status write_weights(const saving *s, vlorp_err *err)
     }
     vlorpi_file_writer writer;
     vlorp_status status = vlorpi_file_writer_open(&writer, s->folder->fd, s->folder->place,
-                                                  "model.safetensors.index.json", s->saver->chunk, CHUNK_BYTES, err);
+                                                  "model.safetensors.index.json", s->saver->chunk, VLORPI_CHUNK_BYTES,
+                                                  err);
     if (status == VLORP_OK) {
         status = write_index(s, &writer, err);
     }
@@ -243,7 +195,7 @@ static vlorp_status write_all(const saving *s, vlorp_err *err)
 {
     VLORP_TRY(check_space(s, err));
     VLORP_TRY(write_weights(s, err));
-    return vlorpi_companions_write(s->folder, s->model, s->saver->chunk, CHUNK_BYTES, err);
+    return vlorpi_companions_write(s->folder, s->model, s->saver->chunk, VLORPI_CHUNK_BYTES, err);
 }
 
 vlorp_status vlorpi_checkpoint_save_model(const vlorpi_checkpoint_saver *saver, const vlorpi_checkpoint_model *model,

@@ -33,9 +33,16 @@ typedef struct vlorpi_checkpoint_saver {
 /* Lays out everything that saving this table needs (WORKSPACE is the class to book it under). */
 void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *arena, const vlorpi_params *params);
 
+/* Reads elements [begin, begin + n) of parameter param as fp32, from wherever it is; begin and n are
+ * multiples of 256 or end with a row. */
+typedef vlorp_status vlorpi_checkpoint_read(void *ctx, float *out, int param, int64_t begin, int64_t n,
+                                            vlorp_err *err);
+
 /* What is saved.  All is borrowed for the call. */
 typedef struct vlorpi_checkpoint_model {
-    const vlorpi_params *params;       /* with memory; the table that was laid out */
+    const vlorpi_params *params;       /* the table that was laid out; with memory unless read is there */
+    vlorpi_checkpoint_read *read;      /* NULL: the weights are in params */
+    void *read_ctx;
     vlorp_dtype dtype;                 /* as it shall be stored */
     const vlorpi_model_config *config;
     const vlorpi_source *source;       /* where the other files come from */
@@ -63,7 +70,8 @@ VLORP_CHECKED vlorp_status vlorpi_checkpoint_check(const vlorpi_checkpoint_saver
                                                    const vlorpi_checkpoint_model *model, const char *folder,
                                                    vlorp_err *err);
 
-/* "float32", "bfloat16", "float16": as config.json spells them. */
+/* How a dtype is spelled and stored: "float32", "bfloat16", "float16" as config.json has them. */
 const char *vlorpi_checkpoint_dtype_name(vlorp_dtype dtype);
+vlorpi_storage vlorpi_checkpoint_storage(vlorp_dtype dtype);
 
 #endif

@@ -254,6 +254,16 @@ static const tensor_type *find_type(uint32_t id)
     return NULL;
 }
 
+uint32_t vlorpi_gguf_storage_id(vlorpi_storage storage)
+{
+    for (size_t i = 0; i < sizeof tensor_types / sizeof tensor_types[0]; i++) {
+        if (tensor_types[i].storage == storage) {
+            return tensor_types[i].id;
+        }
+    }
+    return UINT32_MAX;
+}
+
 /* Dimensions, innermost first in the file. */
 static vlorp_status read_shape(cursor *c, vlorpi_tensor_info *info, vlorp_err *err)
 {

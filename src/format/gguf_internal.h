@@ -1,4 +1,4 @@
-/* gguf_internal.h - what gguf.c (parsing) and gguf_values.c (reading metadata) share.
+/* gguf_internal.h - what gguf.c (parsing), gguf_values.c (reading metadata) and gguf_writer.c share.
  *
  * Layer 2.
  */
@@ -17,6 +17,9 @@ typedef enum vlorpi_gguf_type {
 
 /* Bytes of one value; 0 for strings and arrays, whose length is in the file. */
 size_t vlorpi_gguf_type_bytes(vlorpi_gguf_type type);
+
+/* The number of a tensor's type in the file. */
+uint32_t vlorpi_gguf_storage_id(vlorpi_storage storage);
 
 /* One key and where its value lies. */
 typedef struct vlorpi_gguf_key_entry {

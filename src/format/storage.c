@@ -233,8 +233,8 @@ static const struct {
 
 void vlorpi_storage_hint(vlorp_err *err)
 {
-    vlorpi_err_hint(err, "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K are read: take the model in one of "
-                    "these, or llama-quantize --allow-requantize IN.gguf OUT.gguf F16");
+    vlorpi_err_hint(err, "F32, F16, BF16, Q4_0, Q4_1, Q5_0, Q5_1, Q8_0 and Q2_K to Q6_K are read: take the model in "
+                    "one of these, or llama-quantize --allow-requantize IN.gguf OUT.gguf F16");
 }
 
 int64_t vlorpi_storage_block_elements(vlorpi_storage storage)

@@ -10,6 +10,7 @@
 
 #include <vlorp/dtype.h>
 
+#include "format/gguf_writer.h"
 #include "format/source.h"
 
 typedef enum vlorpi_norm_kind { VLORPI_NORM_RMS, VLORPI_NORM_LAYER } vlorpi_norm_kind;
@@ -63,5 +64,7 @@ VLORP_CHECKED vlorp_status vlorpi_model_config_load(vlorpi_model_config *config,
 /* config.json that transformers loads, for a model that came as GGUF; dtype is what is stored.
  * Owner: the caller, json_decref; NULL when out of memory. */
 json_t *vlorpi_model_config_to_json(const vlorpi_model_config *config, vlorp_dtype dtype, int32_t bos, int32_t eos);
+/* The same as GGUF metadata, without general.*. */
+void vlorpi_model_config_put_gguf(vlorpi_gguf_writer *w, const vlorpi_model_config *config);
 
 #endif

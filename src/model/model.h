@@ -58,7 +58,7 @@ void vlorpi_model_layout(vlorpi_model *model, const vlorpi_model_usage *usage, v
 
 /* Reads every parameter from the source into its place (conversion to the model's dtype, GGUF's row
  * order undone), and refuses missing or misshapen tensors by name.
- * Memory: under bf16 the larger of 1 MiB and one row per thread, WORKSPACE, during the call.
+ * Memory: under bf16 1 MiB per thread, WORKSPACE, during the call.
  * Errors: E_SHAPE, E_UNSUPPORTED (a storage that we do not read), E_STATE (no vlorpi_params_layout yet), E_NOMEM. */
 VLORP_CHECKED vlorp_status vlorpi_model_load(vlorpi_model *model, const vlorpi_source *source, vlorp_err *err);
 /* Random weights as transformers would make them: N(0, initializer_range), norms 1, biases 0. */

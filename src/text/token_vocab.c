@@ -291,3 +291,29 @@ vlorp_status vlorpi_merges_from_scores(vlorpi_merges *merges, vlorpi_mem *mem, c
     vlorpi_mem_free(mem, order);
     return status;
 }
+
+static int by_rank(const void *a, const void *b)
+{
+    const vlorpi_merge *x = a;
+    const vlorpi_merge *y = b;
+    if (x->rank != y->rank) {
+        return x->rank < y->rank ? -1 : 1;
+    }
+    return (x->pair > y->pair) - (x->pair < y->pair);
+}
+
+vlorp_status vlorpi_merges_sorted(vlorpi_merge **out, size_t *n, const vlorpi_merges *merges, vlorp_err *err)
+{
+    *n = 0;
+    *out = vlorpi_mem_alloc(merges->mem, VLORPI_MEM_DATA, merges->n * sizeof **out);
+    if (*out == NULL) {
+        return vlorpi_mem_fail(merges->mem, VLORPI_MEM_DATA, merges->n * sizeof **out, err);
+    }
+    for (size_t i = 0; i < merges->n_slots; i++) {
+        if (merges->slots[i].pair != UINT64_MAX) {
+            (*out)[(*n)++] = merges->slots[i];
+        }
+    }
+    qsort(*out, *n, sizeof **out, by_rank);
+    return VLORP_OK;
+}

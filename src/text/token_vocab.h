@@ -69,6 +69,10 @@ void vlorpi_merges_put(vlorpi_merges *merges, int32_t left, int32_t right, uint3
 /* Or NULL. */
 const vlorpi_merge *vlorpi_merges_find(const vlorpi_merges *merges, int32_t left, int32_t right);
 
+/* All merges by rank.  *out [*n] is allocated under DATA; owner: the caller, vlorpi_mem_free. */
+VLORP_CHECKED vlorp_status vlorpi_merges_sorted(vlorpi_merge **out, size_t *n, const vlorpi_merges *merges,
+                                                vlorp_err *err);
+
 /* Merges "left right" by text, rank by position.  what names the list in errors.
  * E_FORMAT when left, right or both joined are not tokens. */
 VLORP_CHECKED vlorp_status vlorpi_merges_put_text(vlorpi_merges *merges, const vlorpi_vocab *vocab, const char *left,

@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "format/gguf.h"
+#include "format/gguf_writer.h"
 #include "format/source.h"
 
 typedef struct vlorpi_tokenizer vlorpi_tokenizer; /* opaque; encoding is thread-safe on one object */
@@ -78,5 +79,11 @@ const char *vlorpi_tokenizer_chat_template(const vlorpi_tokenizer *tokenizer);
  * as GGUF (whose tokenizer is metadata).  E_STATE when it was read from a folder: copy the files. */
 VLORP_CHECKED vlorp_status vlorpi_tokenizer_write_json(const vlorpi_tokenizer *tokenizer, const char *folder,
                                                        vlorp_err *err);
+
+/* Writes the tokenizer's keys (tokenizer.ggml.*, tokenizer.chat_template), its vocabulary filled up to
+ * n, the model's.  Errors: E_UNSUPPORTED for a tokenizer that GGUF cannot hold, E_SHAPE when it has more
+ * than n ids, E_NOMEM, the writer's. */
+VLORP_CHECKED vlorp_status vlorpi_tokenizer_put_gguf(vlorpi_gguf_writer *w, const vlorpi_tokenizer *tokenizer,
+                                                     int64_t n, vlorp_err *err);
 
 #endif

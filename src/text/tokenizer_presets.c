@@ -1,5 +1,6 @@
 /* tokenizer_presets.c - the splits of known families, by the names that GGUF files give them
  * (tokenizer.ggml.pre). */
+#include <stdio.h>
 #include <string.h>
 
 #include "text/tokenizer_readers.h"
@@ -26,8 +27,9 @@ typedef struct preset {
 static const preset presets[] = {
     {" gpt-2 gpt2 phi-2 olmo mpt jais gigachat roberta-bpe jina-es jina-de jina-v2-code trillion granite-docling ",
      {GPT2}, {0}},
-    {" llama-bpe llama3 llama-v3 falcon3 smaug-bpe dbrx pixtral-bpe lfm2 ", {LLAMA3("\\p{N}{1,3}")},
+    {" llama-bpe llama3 llama-v3 falcon3 pixtral pixtral-bpe lfm2 ", {LLAMA3("\\p{N}{1,3}")},
      {.ignore_merges = true, .add_bos = true}},
+    {" dbrx smaug-bpe ", {LLAMA3("\\p{N}{1,3}")}, {0}},
     {" qwen2 deepseek-r1-qwen ", {LLAMA3("\\p{N}")}, {.nfc = true}},
     {" stablelm2 hunyuan megrez ", {LLAMA3("\\p{N}")}, {0}},
     {" smollm starcoder refact command-r codeshell exaone minerva-7b ", {"\\p{N}", GPT2}, {0}},
@@ -54,6 +56,56 @@ static const preset *find_preset(const char *name, size_t n_bytes)
         }
     }
     return NULL;
+}
+
+/* The patterns by which a byte-level tokenizer splits, in order; -1: it does more than GGUF can say. */
+static int patterns_of(const char **patterns, const vlorpi_tokenizer *t)
+{
+    int n = 0;
+    for (int i = 0; i < t->n_split; i++) {
+        const vlorpi_split_step *step = &t->split[i];
+        bool last = i == t->n_split - 1;
+        bool plain = step->kind == VLORPI_SPLIT_PATTERN && step->behavior == VLORPI_SPLIT_ISOLATED && !step->literal &&
+                     !step->invert;
+        if (last ? step->kind != VLORPI_SPLIT_BYTE_LEVEL || step->add_prefix_space : !plain) {
+            return -1;
+        }
+        if (step->pattern != NULL && n == MAX_PATTERNS) {
+            return -1;
+        }
+        if (step->pattern != NULL) {
+            patterns[n++] = vlorpi_regex_pattern(step->pattern);
+        }
+    }
+    return n;
+}
+
+static bool is_preset(const preset *p, const vlorpi_tokenizer *t, const char *const *patterns, int n)
+{
+    bool nfc = t->n_normal == 1 && t->normal[0].kind == VLORPI_NORMAL_NFC;
+    if (p->flags.ignore_merges != t->ignore_merges || p->flags.nfc != nfc || (!nfc && t->n_normal > 0)) {
+        return false;
+    }
+    for (int i = 0; i < n; i++) {
+        if (p->patterns[i] == NULL || strcmp(p->patterns[i], patterns[i]) != 0) {
+            return false;
+        }
+    }
+    return n == MAX_PATTERNS || p->patterns[n] == NULL;
+}
+
+bool vlorpi_tokenizer_preset_of(const vlorpi_tokenizer *t, char name[VLORPI_TOKENIZER_MAX_PRESET_NAME])
+{
+    const char *patterns[MAX_PATTERNS] = {NULL};
+    int n = patterns_of(patterns, t);
+    for (size_t i = 0; n >= 0 && i < sizeof presets / sizeof presets[0]; i++) {
+        if (is_preset(&presets[i], t, patterns, n)) {
+            const char *first = presets[i].names + 1;
+            (void)snprintf(name, VLORPI_TOKENIZER_MAX_PRESET_NAME, "%.*s", (int)(strchr(first, ' ') - first), first);
+            return true;
+        }
+    }
+    return false;
 }
 
 vlorp_status vlorpi_tokenizer_split_preset(vlorpi_tokenizer *t, const char *name, size_t n_bytes,

@@ -51,6 +51,9 @@ typedef struct vlorpi_tokenizer_preset {
 } vlorpi_tokenizer_preset;
 VLORP_CHECKED vlorp_status vlorpi_tokenizer_split_preset(vlorpi_tokenizer *t, const char *name, size_t n_bytes,
                                                          vlorpi_tokenizer_preset *flags, vlorp_err *err);
+/* GGUF's name for the family that splits as this byte-level tokenizer does; false: there is none. */
+enum { VLORPI_TOKENIZER_MAX_PRESET_NAME = 32 };
+bool vlorpi_tokenizer_preset_of(const vlorpi_tokenizer *t, char name[VLORPI_TOKENIZER_MAX_PRESET_NAME]);
 
 /* What a SentencePiece model says besides its pieces. */
 typedef struct vlorpi_piece_options {

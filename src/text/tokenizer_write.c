@@ -2,7 +2,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "text/tokenizer_readers.h"
@@ -245,33 +244,17 @@ static vlorp_status put_vocab(FILE *f, const vlorpi_tokenizer *t, vlorp_err *err
     return VLORP_OK;
 }
 
-static int by_rank(const void *a, const void *b)
-{
-    const vlorpi_merge *x = a;
-    const vlorpi_merge *y = b;
-    if (x->rank != y->rank) {
-        return x->rank < y->rank ? -1 : 1;
-    }
-    return (x->pair > y->pair) - (x->pair < y->pair);
-}
-
 static vlorp_status put_merges(FILE *f, const vlorpi_tokenizer *t, vlorp_err *err)
 {
-    size_t n = 0;
+    size_t n;
+    vlorpi_merge *merges;
+    VLORP_TRY(vlorpi_merges_sorted(&merges, &n, &t->merges, err));
     bool spaces = false; /* a token with a space needs merges as pairs, which old readers refuse */
-    vlorpi_merge *merges = vlorpi_mem_alloc(t->mem, VLORPI_MEM_DATA, t->merges.n * sizeof *merges);
-    if (merges == NULL) {
-        return vlorpi_mem_fail(t->mem, VLORPI_MEM_DATA, t->merges.n * sizeof *merges, err);
+    for (size_t i = 0; i < n; i++) {
+        size_t n_bytes;
+        const char *text = vlorpi_vocab_text(&t->vocab, merges[i].id, &n_bytes);
+        spaces = spaces || memchr(text, ' ', n_bytes) != NULL;
     }
-    for (size_t i = 0; i < t->merges.n_slots; i++) {
-        if (t->merges.slots[i].pair != UINT64_MAX) {
-            size_t n_bytes;
-            const char *text = vlorpi_vocab_text(&t->vocab, t->merges.slots[i].id, &n_bytes);
-            spaces = spaces || memchr(text, ' ', n_bytes) != NULL;
-            merges[n++] = t->merges.slots[i];
-        }
-    }
-    qsort(merges, n, sizeof *merges, by_rank);
     for (size_t i = 0; i < n; i++) {
         size_t n_left;
         size_t n_right;

@@ -1,5 +1,5 @@
 """Writes quants.gguf: for each storage type a tensor of random blocks, and beside it the values
-that the gguf package reads from them.  Needs: pip install gguf numpy.
+that the gguf package reads from them; and values with the Q8_0 blocks that it makes of them.  Needs: pip install gguf numpy.
 
 Usage: make_quants.py tests/golden/data/quants.gguf
 """
@@ -37,6 +37,16 @@ def main() -> None:
         else:
             writer.add_tensor(name, data.view(np.uint8), raw_dtype=kind)
         writer.add_tensor(name + ".read", read)
+    # what Q8_0 shall be made of, and what the package makes: halves to round, zeros, small and large blocks
+    values = rng.normal(0, 1, (ROWS, COLUMNS)).astype(np.float32)
+    values[0, :32] = 0
+    values[0, 32:64] = np.arange(32, dtype=np.float32) - 15.5
+    values[0, 63] = 127
+    values[0, 64:96] *= np.float32(1e-6)
+    values[0, 96:128] *= np.float32(1e5)
+    made = gguf.quants.quantize(values, gguf.GGMLQuantizationType.Q8_0)
+    writer.add_tensor("make.Q8_0.from", values)
+    writer.add_tensor("make.Q8_0", made, raw_dtype=gguf.GGMLQuantizationType.Q8_0)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -22,11 +22,13 @@ int main(int argc, char **argv)
     while (dtype < VLORP_F16 && strcmp(argv[3], vlorpi_checkpoint_dtype_name((vlorp_dtype)dtype)) != 0) {
         dtype++;
     }
-    vlorpi_conversion conversion = {.model = argv[1], .folder = argv[2], .dtype = dtype,
+    vlorpi_storage stored;
+    vlorpi_conversion conversion = {.model = argv[1], .out = argv[2],
+                                    .storage = vlorpi_checkpoint_storage((vlorp_dtype)dtype),
                                     .shard_bytes = strtoull(argv[4], NULL, 10),
                                     .kernels = vlorpi_kernels_select(NULL), .exec = &exec};
     vlorp_err err;
-    if (vlorpi_convert(&conversion, &mem, NULL, &err) != VLORP_OK) {
+    if (vlorpi_convert(&conversion, &mem, &stored, &err) != VLORP_OK) {
         (void)fprintf(stderr, "%s\n", err.text);
         return 1;
     }

@@ -1,1 +1,2 @@
 vlorp_test(test_checkpoint vlorp_checkpoint)
+vlorp_test(test_checkpoint_gguf vlorp_checkpoint)

@@ -375,17 +375,17 @@ static void test_convert_gguf(void **state)
 {
     (void)state;
     vlorp_err err;
-    vlorp_dtype stored;
+    vlorpi_storage stored;
     vlorp_exec serial = {.n_threads = 1};
     vlorpi_conversion conversion = {.model = shared_data("models/stories260K-gguf/stories260K.gguf"),
-                                    .folder = path_of("out"), .dtype = VLORP_F32,
+                                    .out = path_of("out"), .storage = VLORPI_STORAGE_F32,
                                     .kernels = vlorpi_kernels_select(NULL), .exec = &serial};
     ASSERT_OK(vlorpi_convert(&conversion, &mem, &stored, &err));
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
     vlorpi_source *hf;
     vlorpi_source *out;
     ASSERT_OK(vlorpi_source_open(&hf, &mem, shared_data("models/stories260K-hf"), 1, &err));
-    ASSERT_OK(vlorpi_source_open(&out, &mem, conversion.folder, 1, &err));
+    ASSERT_OK(vlorpi_source_open(&out, &mem, conversion.out, 1, &err));
     assert_int_equal(vlorpi_source_n_tensors(out), vlorpi_source_n_tensors(hf));
     for (int64_t i = 0; i < vlorpi_source_n_tensors(hf); i++) {
         const vlorpi_tensor_info *want = vlorpi_source_tensor(hf, i);

@@ -1,3 +1,4 @@
 vlorp_test(test_tokenizer vlorp_text)
 vlorp_test(test_tokenizer_parts vlorp_text)
 vlorp_test(test_chat_template vlorp_text)
+vlorp_test(test_tokenizer_gguf vlorp_text)
