@@ -36,6 +36,7 @@ vlorpi_command vlorpi_cmd_generate; /* cmd_generate.c */
 vlorpi_command vlorpi_cmd_convert;  /* cmd_convert.c */
 vlorpi_command vlorpi_cmd_inspect;  /* cmd_inspect.c */
 vlorpi_command vlorpi_cmd_tokenize; /* cmd_tokenize.c */
+vlorpi_command vlorpi_cmd_bench;    /* cmd_bench.c */
 
 /* "0.1.0" */
 extern const char vlorpi_program_version[];

@@ -30,6 +30,8 @@ static const struct command_row {
     {"inspect", VLORPI_CMD_INSPECT, vlorpi_cmd_inspect, "MODEL [--json]", "what a model file holds"},
     {"tokenize", VLORPI_CMD_TOKENIZE, vlorpi_cmd_tokenize, "MODEL [--decode] [--no_special] < TEXT",
      "text to token ids and back"},
+    {"bench", VLORPI_CMD_BENCH, vlorpi_cmd_bench, "kernels|step|optimizer [MODEL] [options of train]",
+     "times kernels, whole steps and the optimizer against this machine's limit"},
 };
 
 enum { N_COMMANDS = sizeof commands / sizeof commands[0] };
@@ -63,7 +65,7 @@ static const struct command_row *find_command(const char *name, vlorp_err *err)
             return &commands[i];
         }
     }
-    if (strcmp(name, "bench") == 0 || strcmp(name, "study") == 0) {
+    if (strcmp(name, "study") == 0) {
         (void)vlorpi_err_set(err, VLORP_E_ARG, "%s: this version does not have the command", name);
         return NULL;
     }

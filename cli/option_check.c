@@ -147,7 +147,7 @@ static vlorp_status check_training(vlorpi_options *options, vlorp_err *err)
 
 vlorp_status vlorpi_options_check(vlorpi_options *options, vlorp_err *err)
 {
-    if ((options->command & (VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN)) != 0) {
+    if ((options->command & (VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH)) != 0) {
         return check_training(options, err);
     }
     return VLORP_OK;

@@ -4,7 +4,7 @@
 #define WORDS(...) ((const char *const[]){__VA_ARGS__, NULL})
 #define SECTION(title) {.help = (title), .commands = VLORPI_CMD_ALL}
 
-enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
+enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
 #define OTHER_RULES WORDS("adafactor", "adamw8bit", "galore", "flora", "apollo", "apollo-mini", "fira", "lora", "lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
@@ -14,6 +14,8 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "model", .letter = 'm', .synonyms = {"model_name"}, .kind = VLORPI_OPTION_STRING,
      .commands = VLORPI_CMD_ALL, .value_name = "PATH",
      .help = "the model: a Hugging Face folder, a GGUF file or a config.json; also as plain argument"},
+    {.name = "measure", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_BENCH,
+     .choices = WORDS("kernels", "step", "optimizer"), .help = "what is timed; also as first plain argument"},
     {.name = "dataset", .synonyms = {"data"}, .kind = VLORPI_OPTION_STRING, .commands = RUN, .value_name = "NAME|FILE",
      .help = "commonsense, gsm8k or mmlu under --data_dir, or a JSON, JSONL, CSV or text file"},
     {.name = "data_dir", .kind = VLORPI_OPTION_STRING, .commands = RUN, .value_name = "FOLDER",
@@ -35,7 +37,7 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .value_name = "FILE", .help = "the text to predict, UTF-8"},
 
     SECTION("Method"),
-    {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN,
+    {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN | VLORPI_CMD_BENCH,
      .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
@@ -194,8 +196,11 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "shard_size", .synonyms = {"max_shard_size"}, .kind = VLORPI_OPTION_BYTES,
      .commands = VLORPI_CMD_CONVERT, .fallback = "5GB", .help = "split safetensors into files of at most so much"},
     {.name = "json", .kind = VLORPI_OPTION_BOOL,
-     .commands = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE | VLORPI_CMD_PLAN | VLORPI_CMD_INSPECT, .fallback = "false",
-     .help = "the result as one JSON object"},
+     .commands = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE | VLORPI_CMD_PLAN | VLORPI_CMD_INSPECT | VLORPI_CMD_BENCH,
+     .fallback = "false", .help = "the result as one JSON object"},
+
+    {.name = "repeats", .kind = VLORPI_OPTION_INT, .commands = VLORPI_CMD_BENCH, .min = 1, .max = 1000,
+     .fallback = "5", .help = "measurements after one that warms up; medians are printed"},
 
     SECTION("Everywhere"),
     {.name = "config", .kind = VLORPI_OPTION_STRING, .commands = VLORPI_CMD_ALL, .value_name = "FILE",

@@ -229,6 +229,10 @@ static vlorp_status parse_option(vlorpi_options *options, cursor *at, vlorp_err 
 
 static vlorp_status parse_positional(vlorpi_options *options, const char *argument, vlorp_err *err)
 {
+    int measure = find_row(options->command, "measure"); /* bench says first what it times */
+    if (measure >= 0 && !options->values[measure].has) {
+        return set_row(options, measure, argument, VLORPI_ORIGIN_LINE, err);
+    }
     int i = find_row(options->command, "model");
     const vlorpi_option_value *model = &options->values[i];
     if (model->has && strcmp(model->text, argument) != 0) {

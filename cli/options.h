@@ -27,7 +27,8 @@ enum {
     VLORPI_CMD_CONVERT = 1 << 4,
     VLORPI_CMD_INSPECT = 1 << 5,
     VLORPI_CMD_TOKENIZE = 1 << 6,
-    VLORPI_CMD_ALL = (1 << 7) - 1
+    VLORPI_CMD_BENCH = 1 << 7,
+    VLORPI_CMD_ALL = (1 << 8) - 1
 };
 
 typedef enum vlorpi_option_kind {

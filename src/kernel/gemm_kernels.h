@@ -48,6 +48,11 @@ struct vlorpi_gemm_kernels {
      *   a [M, K] f32, M <= VLORPI_GEMM_FEW_ROWS, row stride lda; b (j, k) at data[j * col_stride + k] */
     void (*dots)(float *c, int64_t ldc, bool accumulate, const float *a, int64_t lda, vlorpi_gemm_operand b, int64_t M,
                  int64_t N, int64_t K);
+
+    /* The yardstick of bench: fma_loop_operations floating-point operations a round, in registers alone.
+     * The result is of no use, but returned, so that the work is not dropped. */
+    float (*fma_loop)(int64_t n_rounds);
+    int64_t fma_loop_operations;
 };
 
 enum {

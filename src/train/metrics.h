@@ -15,8 +15,9 @@ typedef struct vlorpi_metrics {
     const char *path; /* borrowed */
 } vlorpi_metrics;
 
-/* Where a step's time went.  probe is svd's, its passes included; recompute is part of backward; gradients, the time spent on S and exact
- * gradients, is part of head and backward. */
+/* Where a step's time went, each part apart from the others: svd's probe with its passes; layers forward;
+ * head and loss with the head's input gradient; input gradients of the layers; what checkpointing computes
+ * again; S and exact gradients; norm and update. */
 typedef struct vlorpi_step_seconds {
     double probe, forward, head, backward, recompute, gradients, update;
 } vlorpi_step_seconds;

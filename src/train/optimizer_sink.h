@@ -8,12 +8,15 @@
 #include <vlorp/optimizer.h>
 
 #include "model/sink.h"
+#include "param/param.h"
 
-/* Where gradients go, and the seconds that taking them took, which are part of the model's backward
- * pass.  Parameter i of the model's table is parameter i of the optimizer. */
+/* Where gradients go, and the seconds that taking them took.  Parameter i of the model's table is
+ * parameter i of the optimizer. */
 typedef struct vlorpi_gradient_taker {
     vlorp_optimizer *optimizer; /* borrowed */
-    double seconds;
+    const vlorpi_params *params; /* borrowed */
+    double head_seconds;         /* of the head's weight, which are spent inside the model's head */
+    double backward_seconds;     /* of the others, spent inside its backward pass */
 } vlorpi_gradient_taker;
 
 /* Borrows the taker. */

@@ -17,40 +17,45 @@ typedef struct trainer {
     double started;
 } trainer;
 
+vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err)
+{
+    vlorpi_gradient_taker taker = {.optimizer = job->optimizer, .params = vlorpi_model_params(job->model)};
+    vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
+    vlorpi_model_seconds before = vlorpi_model_seconds_of(job->model);
+    double loss_sum = 0;
+    VLORP_TRY(vlorpi_model_loss(job->model, &job->batch, &sink, &loss_sum, err));
+    vlorpi_model_seconds after = vlorpi_model_seconds_of(job->model);
+    sums->loss_sum += loss_sum;
+    sums->n_tokens += job->batch.n_tokens;
+    sums->n_targets += job->batch.n_targets;
+    sums->n_micro_batches++;
+    sums->seconds.forward += after.forward - before.forward;
+    double recompute = after.recompute - before.recompute;
+    sums->seconds.head += after.head - before.head - taker.head_seconds;
+    sums->seconds.backward += after.backward - before.backward - recompute - taker.backward_seconds;
+    sums->seconds.recompute += recompute;
+    sums->seconds.gradients += taker.head_seconds + taker.backward_seconds;
+    vlorpi_work_add(&sums->work, job, &job->batch);
+    return VLORP_OK;
+}
+
 vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_sums *sums, vlorp_err *err)
 {
     const vlorpi_job_sizes *sizes = &job->sizes;
-    vlorpi_gradient_taker taker = {.optimizer = job->optimizer};
-    vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
     double begin = vlorpi_clock_seconds();
     VLORP_TRY(vlorpi_svd_probe(job, step, err));
-    double probed = vlorpi_clock_seconds();
-    vlorpi_model_seconds before = vlorpi_model_seconds_of(job->model);
+    double probe = vlorpi_clock_seconds() - begin;
     int64_t n_examples = job->settings.total_batch_size;
     int64_t place = step * n_examples;
-    *sums = (vlorpi_step_sums){0};
+    *sums = (vlorpi_step_sums){.seconds.probe = probe};
     while (vlorpi_batch_next(&job->batch, job->data, job->settings.seed, &place, (step + 1) * n_examples,
                              sizes->max_examples, sizes->micro_tokens)) {
-        double loss_sum = 0;
-        vlorp_status status = vlorpi_model_loss(job->model, &job->batch, &sink, &loss_sum, err);
+        vlorp_status status = vlorpi_train_micro_batch(job, sums, err);
         if (status != VLORP_OK) {
             vlorpi_err_prefix(err, "step %" PRId64 ", micro-batch %" PRId64, step + 1, sums->n_micro_batches + 1);
             return status;
         }
-        sums->loss_sum += loss_sum;
-        sums->n_tokens += job->batch.n_tokens;
-        sums->n_targets += job->batch.n_targets;
-        sums->n_micro_batches++;
     }
-    vlorpi_model_seconds after = vlorpi_model_seconds_of(job->model);
-    sums->seconds = (vlorpi_step_seconds){
-        .probe = probed - begin,
-        .forward = after.forward - before.forward,
-        .head = after.head - before.head,
-        .backward = after.backward - before.backward,
-        .recompute = after.recompute - before.recompute,
-        .gradients = taker.seconds,
-    };
     return VLORP_OK;
 }
 

@@ -8,6 +8,7 @@
 #include "train/job.h"
 #include "train/metrics.h"
 #include "train/run_folder.h"
+#include "train/work.h"
 
 /* Each may be NULL.  Pointers are borrowed for the call. */
 typedef struct vlorpi_train_events {
@@ -35,7 +36,11 @@ typedef struct vlorpi_step_sums {
     int64_t n_targets;
     int64_t n_micro_batches;
     vlorpi_step_seconds seconds; /* update is not known yet */
+    vlorpi_step_work work;
 } vlorpi_step_sums;
+
+/* Forward and backward of what stands in job->batch, added to sums, which begin as zeros. */
+VLORP_CHECKED vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err);
 
 /* Forward and backward of the global batch number `step` (from 0), gradients added up in the
  * optimizer, after svd's probe where one is due; no update. */

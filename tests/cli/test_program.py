@@ -10,7 +10,7 @@ import subprocess
 from program import DATA, STORIES, TIMEOUT_SECONDS, VLORP, ProgramTest, has_sanitizer, main, run
 
 STORIES_GGUF = f"{DATA}/models/stories260K-gguf/stories260K.gguf"
-COMMANDS = ["train", "plan", "eval", "generate", "convert", "inspect", "tokenize"]
+COMMANDS = ["train", "plan", "eval", "generate", "convert", "inspect", "tokenize", "bench"]
 
 
 class CommandLine(ProgramTest):
@@ -38,14 +38,15 @@ class CommandLine(ProgramTest):
 
     def test_usage_errors(self):
         self.refuses(2, ["trian"], "trian: there is no such command", "vlorp train")
-        self.refuses(2, ["bench"], "this version does not have the command")
+        self.refuses(2, ["study"], "this version does not have the command")
         self.refuses(2, ["train", "m", "--task", "ppl"], "--task belongs to another command")
         for command in COMMANDS:
-            self.refuses(2, [command, "m", "--thread", "2"], "--thread: there is no such option", "--threads")
-            self.refuses(2, [command, "m", "--threads", "0"], "--threads")
-            self.refuses(2, [command, "m", "--device", "cuda"], "it has cpu")
-            self.refuses(2, [command, "m", "another"], "another: one argument too many")
-            self.refuses(1, [command, "--config", self.path("none.json"), "m"], "none.json")
+            first = [command, "step"] if command == "bench" else [command]
+            self.refuses(2, [*first, "m", "--thread", "2"], "--thread: there is no such option", "--threads")
+            self.refuses(2, [*first, "m", "--threads", "0"], "--threads")
+            self.refuses(2, [*first, "m", "--device", "cuda"], "it has cpu")
+            self.refuses(2, [*first, "m", "another"], "another: one argument too many")
+            self.refuses(1, [*first, "--config", self.path("none.json"), "m"], "none.json")
         self.refuses(2, ["train", STORIES, "--optimizer", "galore", "--dataset", "x"],
                      "it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd")
         self.refuses(2, ["train", STORIES], "data")

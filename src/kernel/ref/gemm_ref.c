@@ -27,4 +27,16 @@ static void gemm_block_ref(float *c, int64_t ldc, bool accumulate, vlorpi_gemm_o
     }
 }
 
-const vlorpi_gemm_kernels vlorpi_gemm_kernels_ref = {.block = gemm_block_ref};
+static float fma_loop_ref(int64_t n_rounds)
+{
+    float acc[4] = {0, 1, 2, 3};
+    for (int64_t round = 0; round < n_rounds; round++) {
+        for (int i = 0; i < 4; i++) {
+            acc[i] = acc[i] * 0.999f + 1e-3f;
+        }
+    }
+    return acc[0] + acc[1] + acc[2] + acc[3];
+}
+
+const vlorpi_gemm_kernels vlorpi_gemm_kernels_ref = {
+    .block = gemm_block_ref, .fma_loop = fma_loop_ref, .fma_loop_operations = 8};

@@ -24,7 +24,8 @@ enum {
     NR = NV * VF_N,
     MC = 96,
     KC = 384,
-    A_STRIDE = KC + 16 /* an odd number of cache lines: MR rows fall into different sets */
+    A_STRIDE = KC + 16, /* an odd number of cache lines: MR rows fall into different sets */
+    FMA_LOOP_CHAINS = 12
 };
 
 _Static_assert(MC * A_STRIDE <= VLORPI_GEMM_A_FLOATS, "a block of A must fit its scratch");
@@ -67,5 +68,6 @@ vlorpi_gemm_layout NAME(vlorpi_gemm_pack_a)(float *panels, vlorpi_gemm_operand a
 void NAME(vlorpi_gemm_pack_b)(float *panels, vlorpi_gemm_operand b, int64_t k, int64_t n);
 void NAME(vlorpi_gemm_dots)(float *c, int64_t ldc, bool accumulate, const float *a, int64_t lda, vlorpi_gemm_operand b,
                             int64_t M, int64_t N, int64_t K);
+float NAME(vlorpi_fma_loop)(int64_t n_rounds);
 
 #endif

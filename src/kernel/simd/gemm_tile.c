@@ -168,4 +168,6 @@ const vlorpi_gemm_kernels NAME(vlorpi_gemm_kernels) = {
     .pack_b = NAME(vlorpi_gemm_pack_b),
     .multiply = NAME(gemm_multiply),
     .dots = NAME(vlorpi_gemm_dots),
+    .fma_loop = NAME(vlorpi_fma_loop),
+    .fma_loop_operations = 2 * FMA_LOOP_CHAINS * VF_N,
 };
