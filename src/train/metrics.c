@@ -29,11 +29,11 @@ vlorp_status vlorpi_metrics_step(vlorpi_metrics *metrics, const vlorpi_step_metr
                     "\"tokens\": %" PRId64 ", \"target_tokens\": %" PRId64
                     ", \"tokens_per_second\": %.6g, \"seconds\": %.6g, \"forward_seconds\": %.4g, \"head_seconds\": %.4g, "
                     "\"backward_seconds\": %.4g, \"recompute_seconds\": %.4g, \"gradient_seconds\": %.4g, "
-                    "\"update_seconds\": %.4g, \"probe_seconds\": %.4g, \"memory_bytes\": %zu}\n",
+                    "\"update_seconds\": %.4g, \"probe_seconds\": %.4g, \"flops\": %.6g, \"memory_bytes\": %zu}\n",
                     step->step, step->loss, step->lr, step->grad_norm, step->clip, step->n_tokens, step->n_targets,
                     step->tokens_per_second, step->seconds, step->parts.forward, step->parts.head,
                     step->parts.backward, step->parts.recompute, step->parts.gradients, step->parts.update,
-                    step->parts.probe, step->memory_bytes);
+                    step->parts.probe, step->flops, step->memory_bytes);
     return finish_line(metrics, n, err);
 }
 

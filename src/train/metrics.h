@@ -34,6 +34,7 @@ typedef struct vlorpi_step_metrics {
     double tokens_per_second;
     double seconds;            /* the whole step; parts says where they went */
     vlorpi_step_seconds parts;
+    double flops;              /* floating-point operations of the step's passes, counted from shapes (work.h) */
     size_t memory_bytes;       /* booked in the ledger at the end of the step */
 } vlorpi_step_metrics;
 

@@ -142,6 +142,7 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
         .tokens_per_second = (double)sums.n_tokens / (end - begin),
         .seconds = end - begin,
         .parts = sums.seconds,
+        .flops = vlorpi_work_total(&sums.work),
         .memory_bytes = vlorpi_mem_now(job->mem).total_bytes,
     };
     VLORP_TRY(vlorpi_metrics_step(&t->metrics, &line, err));
