@@ -119,27 +119,31 @@ def check_theorem(library):
 
 
 def plot(path, curves):
-    """Small panels, log-log: the bound in grey, the realised mean of |grad|^2 in colour."""
+    """Small panels, log-log, all of one scale: the bound in grey, the realised mean of |grad|^2 in colour."""
     width, height, columns = 260, 180, 4
     parts = []
+    steps = len(curves[0][1])
+    shown = np.unique(np.geomspace(1, steps, 60).astype(int))
+    top = max(np.log10(bound.max()) for _, _, bound in curves)
+    bottom = min(np.log10(min(averages.min(), bound.min())) for _, averages, bound in curves)
     for index, (title, averages, bound) in enumerate(curves):
         x0, y0 = index % columns * width + 40, index // columns * height + 30
-        top, bottom = np.log10(bound.max()), np.log10(min(averages.min(), bound.min()))
-        xs = np.log10(np.arange(1, len(bound) + 1)) / np.log10(len(bound))
+        xs = np.log10(shown) / np.log10(steps)
         parts.append(f'<text x="{x0}" y="{y0 - 8}">{title}</text><rect x="{x0}" y="{y0}" width="{width - 60}" '
                      f'height="{height - 60}" fill="none" stroke="#bbb"/>')
         for values, colour in [(bound, "#999"), (averages, "#06c")]:
-            ys = (top - np.log10(values)) / (top - bottom)
+            ys = (top - np.log10(values[shown - 1])) / (top - bottom)
             points = " ".join(f"{x0 + x * (width - 60):.1f},{y0 + y * (height - 60):.1f}" for x, y in zip(xs, ys))
             parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
-        parts.append(f'<text x="{x0}" y="{y0 + height - 45}" fill="#666">1 .. {len(bound)} steps; '
-                     f'10^{bottom:.1f} .. 10^{top:.1f}</text>')
+        parts.append(f'<text x="{x0}" y="{y0 + height - 45}" fill="#666">at the end {averages[-1] / bound[-1]:.2f} '
+                     'of the bound</text>')
     rows = (len(curves) + columns - 1) // columns
     with open(path, "w", encoding="utf-8") as file:
         file.write(f'<svg xmlns="http://www.w3.org/2000/svg" width="{columns * width}" height="{rows * height + 20}" '
                    'font-family="sans-serif" font-size="11"><rect width="100%" height="100%" fill="#fff"/>'
                    + "".join(parts) + f'<text x="40" y="{rows * height + 12}">mean of |grad|^2 over the steps so far '
-                   '(blue) and 2 (L0 - L*) / (eta T) (grey)</text></svg>\n')
+                   f'(blue) and 2 (L0 - L*) / (eta T) (grey); 1 .. {steps} steps across, '
+                   f'10^{bottom:.1f} .. 10^{top:.1f} up</text></svg>\n')
 
 
 def main():
