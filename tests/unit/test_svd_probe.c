@@ -87,7 +87,7 @@ static void probe_by_definition(vlorpi_job *reference, const vlorpi_job *like, i
     }
     int64_t place = step * s.total_batch_size;
     double loss = 0;
-    vlorpi_gradient_taker taker = {.optimizer = exact.optimizer};
+    vlorpi_gradient_taker taker = {.optimizer = exact.optimizer, .params = params};
     vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
     assert_true(vlorpi_batch_next(&exact.batch, exact.data, s.seed, &place, place + 8, 8, exact.sizes.micro_tokens));
     assert_int_equal(place, step * s.total_batch_size + 8);
