@@ -94,7 +94,7 @@ static void make_symbols(const vlorpi_tokenizer *t, vlorpi_bpe *bpe, const char 
     for (size_t i = 0; i < n_bytes;) {
         int32_t codepoint;
         size_t length = vlorpi_utf8_read(piece + i, n_bytes - i, &codepoint);
-        int32_t id = vlorpi_vocab_find(&t->vocab, piece + i, length);
+        int32_t id = vlorpi_vocab_find_model(&t->vocab, piece + i, length);
         if (id >= 0) {
             add_symbol(bpe, id, i, i + length);
         } else {
@@ -252,7 +252,7 @@ static vlorp_status merge_long(const vlorpi_tokenizer *t, vlorpi_bpe *bpe, vlorp
 static int32_t whole_piece(const vlorpi_tokenizer *t, const char *piece, size_t n_bytes, bool byte_level)
 {
     if (!byte_level) {
-        return vlorpi_vocab_find(&t->vocab, piece, n_bytes);
+        return vlorpi_vocab_find_model(&t->vocab, piece, n_bytes);
     }
     if (n_bytes > WHOLE_PIECE_BYTES) {
         return -1;
@@ -262,7 +262,7 @@ static int32_t whole_piece(const vlorpi_tokenizer *t, const char *piece, size_t 
     for (size_t i = 0; i < n_bytes; i++) {
         n += vlorpi_utf8_write(spelled + n, vlorpi_byte_alphabet_char((unsigned char)piece[i]));
     }
-    return vlorpi_vocab_find(&t->vocab, spelled, n);
+    return vlorpi_vocab_find_model(&t->vocab, spelled, n);
 }
 
 vlorp_status vlorpi_bpe_encode(const vlorpi_tokenizer *t, vlorpi_bpe *bpe, const char *piece, size_t n_bytes,

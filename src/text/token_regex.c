@@ -1,5 +1,6 @@
 #include "text/token_regex.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #define PCRE2_CODE_UNIT_WIDTH 8
@@ -51,18 +52,70 @@ static vlorp_status check_dialect(const char *pattern, size_t n_bytes, vlorp_err
     return VLORP_OK;
 }
 
+/* What Oniguruma means by \s and \w: PCRE2 adds U+180E to the one and leaves marks out of the other. */
+#define SPACE "\\t-\\r\\x{85}\\p{Z}"
+#define WORD "\\p{Alphabetic}\\p{M}\\p{Nd}\\p{Pc}"
+enum { TRANSLATED = sizeof "[^" WORD "]" }; /* more than two bytes of a pattern ever become */
+
+/* The pattern in PCRE2's words; room for n_bytes * TRANSLATED.  Negated classes inside a class stay. */
+static size_t translate(char *out, const char *pattern, size_t n_bytes)
+{
+    size_t n = 0;
+    bool in_class = false;
+    for (size_t i = 0; i < n_bytes; i++) {
+        char c = pattern[i];
+        char next = i + 1 < n_bytes ? pattern[i + 1] : 0;
+        bool space = c == '\\' && (next == 's' || next == 'S');
+        bool word = c == '\\' && (next == 'w' || next == 'W');
+        const char *set = space ? SPACE : word ? WORD : NULL;
+        bool negated = next == 'S' || next == 'W';
+        if (set != NULL && !(in_class && negated)) {
+            n += (size_t)sprintf(out + n, in_class ? "%s" : negated ? "[^%s]" : "[%s]", set);
+            i++;
+        } else if (c == '\\' && next != 0) {
+            out[n++] = c;
+            out[n++] = next;
+            i++;
+        } else {
+            bool opens = c == '[' && !in_class;
+            in_class = opens || (in_class && c != ']');
+            out[n++] = c;
+            if (opens) { /* a bracket right behind the opening one is a character */
+                if (next == '^') {
+                    out[n++] = pattern[++i];
+                    next = i + 1 < n_bytes ? pattern[i + 1] : 0;
+                }
+                if (next == ']') {
+                    out[n++] = pattern[++i];
+                }
+            }
+        }
+    }
+    out[n] = 0;
+    return n;
+}
+
 static vlorp_status compile(vlorpi_regex *regex, size_t n_bytes, bool literal, pcre2_general_context *general,
                             vlorp_err *err)
 {
     pcre2_compile_context *context = pcre2_compile_context_create(general);
-    if (context == NULL) {
+    char *pattern = vlorpi_mem_alloc(regex->mem, VLORPI_MEM_DATA, n_bytes * TRANSLATED + 1);
+    if (context == NULL || pattern == NULL) {
+        pcre2_compile_context_free(context);
+        vlorpi_mem_free(regex->mem, pattern);
         return vlorpi_mem_fail(regex->mem, VLORPI_MEM_DATA, n_bytes, err);
+    }
+    if (literal) {
+        memcpy(pattern, regex->pattern, n_bytes);
+    } else {
+        n_bytes = translate(pattern, regex->pattern, n_bytes);
     }
     int code = 0;
     PCRE2_SIZE offset = 0;
     uint32_t options = PCRE2_UTF | (literal ? PCRE2_LITERAL : (PCRE2_UCP | PCRE2_MULTILINE | PCRE2_NEVER_BACKSLASH_C));
-    regex->code = pcre2_compile((PCRE2_SPTR)regex->pattern, n_bytes, options, &code, &offset, context);
+    regex->code = pcre2_compile((PCRE2_SPTR)pattern, n_bytes, options, &code, &offset, context);
     pcre2_compile_context_free(context);
+    vlorpi_mem_free(regex->mem, pattern);
     if (regex->code == NULL) {
         unsigned char reason[200] = "";
         (void)pcre2_get_error_message(code, reason, sizeof reason);

@@ -49,11 +49,12 @@ vlorp_status vlorpi_vocab_init(vlorpi_vocab *vocab, vlorpi_mem *mem, int64_t n_i
     vocab->offset = vlorpi_mem_calloc(mem, VLORPI_MEM_DATA, n, sizeof *vocab->offset);
     vocab->length = vlorpi_mem_calloc(mem, VLORPI_MEM_DATA, n, sizeof *vocab->length);
     vocab->kind = vlorpi_mem_calloc(mem, VLORPI_MEM_DATA, n, sizeof *vocab->kind);
+    vocab->added_only = vlorpi_mem_calloc(mem, VLORPI_MEM_DATA, n, sizeof *vocab->added_only);
     vocab->slots = vlorpi_mem_alloc(mem, VLORPI_MEM_DATA, vocab->n_slots * sizeof *vocab->slots);
     if (vocab->pool == NULL || vocab->offset == NULL || vocab->length == NULL || vocab->kind == NULL ||
-        vocab->slots == NULL) {
+        vocab->added_only == NULL || vocab->slots == NULL) {
         vlorpi_vocab_deinit(vocab);
-        return vlorpi_mem_fail(mem, VLORPI_MEM_DATA, pool_bytes + n * 17, err);
+        return vlorpi_mem_fail(mem, VLORPI_MEM_DATA, pool_bytes + n * 18, err);
     }
     memset(vocab->slots, 0xFF, vocab->n_slots * sizeof *vocab->slots);
     return VLORP_OK;
@@ -65,6 +66,7 @@ void vlorpi_vocab_deinit(vlorpi_vocab *vocab)
     vlorpi_mem_free(vocab->mem, vocab->offset);
     vlorpi_mem_free(vocab->mem, vocab->length);
     vlorpi_mem_free(vocab->mem, vocab->kind);
+    vlorpi_mem_free(vocab->mem, vocab->added_only);
     vlorpi_mem_free(vocab->mem, vocab->slots);
     *vocab = (vlorpi_vocab){.mem = vocab->mem};
 }
@@ -117,6 +119,12 @@ vlorp_status vlorpi_vocab_set(vlorpi_vocab *vocab, int64_t id, const char *text,
 int32_t vlorpi_vocab_find(const vlorpi_vocab *vocab, const char *text, size_t n_bytes)
 {
     return vocab->slots[find_slot(vocab, text, n_bytes, "", 0)];
+}
+
+int32_t vlorpi_vocab_find_model(const vlorpi_vocab *vocab, const char *text, size_t n_bytes)
+{
+    int32_t id = vlorpi_vocab_find(vocab, text, n_bytes);
+    return id >= 0 && vocab->added_only[id] ? -1 : id;
 }
 
 int32_t vlorpi_vocab_find_joined(const vlorpi_vocab *vocab, int32_t a, int32_t b)

@@ -30,6 +30,7 @@ typedef struct vlorpi_vocab {
     size_t pool_bytes, pool_capacity;
     uint32_t *offset, *length; /* [n_ids] into pool */
     uint8_t *kind;             /* [n_ids] vlorpi_token_kind */
+    bool *added_only;          /* [n_ids] found in text as a whole, never made by merging */
     int32_t *slots;            /* [n_slots] hash table of ids, -1 empty; n_slots a power of two */
     size_t n_slots;
 } vlorpi_vocab;
@@ -45,6 +46,8 @@ VLORP_CHECKED vlorp_status vlorpi_vocab_set(vlorpi_vocab *vocab, int64_t id, con
 /* The id of text, or of the texts of a and b joined; -1 when there is none. */
 int32_t vlorpi_vocab_find(const vlorpi_vocab *vocab, const char *text, size_t n_bytes);
 int32_t vlorpi_vocab_find_joined(const vlorpi_vocab *vocab, int32_t a, int32_t b);
+/* As _find, among the tokens that merging starts from and may make. */
+int32_t vlorpi_vocab_find_model(const vlorpi_vocab *vocab, const char *text, size_t n_bytes);
 /* The text of id (not NUL-terminated), or NULL for a gap and ids out of range. */
 const char *vlorpi_vocab_text(const vlorpi_vocab *vocab, int64_t id, size_t *n_bytes);
 

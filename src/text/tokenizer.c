@@ -205,8 +205,8 @@ vlorp_status vlorpi_tokenizer_finish(vlorpi_tokenizer *t, vlorp_err *err)
         const char token[6] = {'<', '0', 'x', digits[byte >> 4], digits[byte & 15], '>'};
         char spelled[4];
         size_t n = vlorpi_utf8_write(spelled, vlorpi_byte_alphabet_char((unsigned char)byte));
-        t->byte_ids[byte] = vlorpi_vocab_find(&t->vocab, token, sizeof token);
-        t->alphabet_ids[byte] = vlorpi_vocab_find(&t->vocab, spelled, n);
+        t->byte_ids[byte] = vlorpi_vocab_find_model(&t->vocab, token, sizeof token);
+        t->alphabet_ids[byte] = vlorpi_vocab_find_model(&t->vocab, spelled, n);
     }
     t->cut_at_visible_space = no_token_crosses(t);
     find_end_tokens(t);

@@ -149,16 +149,14 @@ vlorp_status vlorpi_tokenizer_read_model_config(vlorpi_tokenizer *t, const json_
     if (t->bos < 0 && json_is_integer(bos)) {
         t->bos = vlorpi_tokenizer_checked_id(t, (int64_t)json_integer_value(bos));
     }
-    /* One id, or a list of which the first is EOS and all end a text. */
+    /* One id, or a list of which the first is EOS; all end a text, whatever EOS is. */
     const json_t *eos = json_object_get(config, "eos_token_id");
-    const json_t *first = json_is_array(eos) ? json_array_get(eos, 0) : eos;
-    if (t->eos < 0 && json_is_integer(first)) {
-        t->eos = vlorpi_tokenizer_checked_id(t, (int64_t)json_integer_value(first));
-    }
-    for (size_t i = 0; i < json_array_size(eos); i++) {
-        const json_t *id = json_array_get(eos, i);
-        int32_t end = json_is_integer(id) ? vlorpi_tokenizer_checked_id(t, (int64_t)json_integer_value(id)) : -1;
-        vlorpi_tokenizer_add_end(t, end);
+    bool is_list = json_is_array(eos);
+    for (size_t i = 0; i < (is_list ? json_array_size(eos) : 1); i++) {
+        const json_t *value = is_list ? json_array_get(eos, i) : eos;
+        int32_t id = json_is_integer(value) ? vlorpi_tokenizer_checked_id(t, (int64_t)json_integer_value(value)) : -1;
+        t->eos = t->eos < 0 && i == 0 ? id : t->eos;
+        vlorpi_tokenizer_add_end(t, id);
     }
     return VLORP_OK;
 }

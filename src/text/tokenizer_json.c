@@ -99,6 +99,7 @@ static vlorp_status read_added_token(vlorpi_tokenizer *t, const json_t *token, v
     }
     VLORP_TRY(vlorpi_vocab_set(&t->vocab, added.id, text, n_bytes,
                                added.special ? VLORPI_TOKEN_CONTROL : VLORPI_TOKEN_USER, err));
+    t->vocab.added_only[added.id] = known < 0;
     return vlorpi_added_put(t, added, err);
 }
 

@@ -188,6 +188,11 @@ static void splits(void **state)
     check(fields, "a a", 3, "1:0-1 11:1-3");
     CHECK("\"pre_tokenizer\": {\"type\": \"Digits\", \"individual_digits\": true}", "ab11", "6:0-2 9:2-3 9:3-4");
     CHECK("\"pre_tokenizer\": {\"type\": \"Whitespace\"}", "ab  c", "6:0-2 3:4-5");
+    /* U+180E is no white space, U+0085 is; a combining mark is part of a word, U+24B6 too */
+    CHECK("\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[x\\\\s]+\"}, \"behavior\": \"Removed\"}",
+          "a\xE1\xA0\x8E" "b\xC2\x85x c", "1:0-1 0:1-4 2:4-5 3:9-10");
+    CHECK("\"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"\\\\W\"}, \"behavior\": \"Removed\"}",
+          "a\xCC\x81-\xE2\x92\xB6 b", "1:0-1 0:1-3 0:4-7 2:8-9");
     /* The byte alphabet spells a space as U+0120, which is no token here. */
     CHECK("\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": true}", "ab", "0:0-1 6:0-2");
 }
@@ -207,6 +212,9 @@ static void added_tokens(void **state)
     CHECK("\"added_tokens\": [{\"id\": 20, \"content\": \"<x>\", \"special\": true}, {\"id\": 21, \"content\": "
           "\"<x><x>\", \"special\": false, \"normalized\": false}]",
           "<x><x><x>", "21:0-6 20:6-9");
+    /* an added token is no symbol for merging to start from: a z inside a word is unknown */
+    CHECK("\"added_tokens\": [{\"id\": 20, \"content\": \"z\", \"special\": false, \"single_word\": true}]", "az z",
+          "1:0-1 0:1-2 4:2-3 20:3-4");
     CHECK("\"added_tokens\": [{\"id\": 20, \"content\": \"A\", \"special\": false, \"normalized\": true}], "
           "\"normalizer\": {\"type\": \"Lowercase\"}",
           "bAa", "2:0-1 20:1-2 20:2-3");
