@@ -6,52 +6,18 @@
 #include "base/clock.h"
 #include "cli/command.h"
 #include "cli/inference.h"
+#include "cli/interactive.h"
+#include "cli/text_out.h"
 #include "eval/chat.h"
 #include "eval/generate.h"
 
 enum { MAX_PROMPT_BYTES = 1 << 26 };
 
-/* Text on its way out: to standard output at once, or into memory for --json. */
-typedef struct sink_state {
-    vlorpi_mem *mem;
-    bool keep;
-    char *text; /* owned */
-    size_t n_bytes, capacity;
-} sink_state;
-
-static vlorp_status keep_text(sink_state *s, const char *text, size_t n_bytes, vlorp_err *err)
-{
-    if (n_bytes > s->capacity - s->n_bytes) {
-        size_t capacity = 2 * (s->n_bytes + n_bytes);
-        char *grown = vlorpi_mem_realloc(s->mem, VLORPI_MEM_DATA, s->text, capacity);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(s->mem, VLORPI_MEM_DATA, capacity, err);
-        }
-        s->text = grown;
-        s->capacity = capacity;
-    }
-    memcpy(s->text + s->n_bytes, text, n_bytes);
-    s->n_bytes += n_bytes;
-    return VLORP_OK;
-}
-
-static vlorp_status write_text(void *ctx, const char *text, size_t n_bytes, vlorp_err *err)
-{
-    sink_state *s = ctx;
-    if (s->keep) {
-        return keep_text(s, text, n_bytes, err);
-    }
-    if (fwrite(text, 1, n_bytes, stdout) != n_bytes || fflush(stdout) != 0) {
-        VLORP_FAIL(err, VLORP_E_IO, "standard output: %s", strerror(errno));
-    }
-    return VLORP_OK;
-}
-
 /* Everything on standard input, without the newline that ends a line typed into a pipe; NUL-terminated
  * under DATA. */
 static vlorp_status read_standard_input(char **prompt, vlorpi_mem *mem, vlorp_err *err)
 {
-    sink_state s = {.mem = mem, .keep = true};
+    vlorpi_text_out s = {.mem = mem};
     char buffer[4096];
     size_t n;
     vlorp_status status = VLORP_OK;
@@ -59,7 +25,7 @@ static vlorp_status read_standard_input(char **prompt, vlorpi_mem *mem, vlorp_er
         status = s.n_bytes + n > MAX_PROMPT_BYTES
                      ? vlorpi_err_set(err, VLORP_E_LIMIT, "standard input: a prompt has at most %d bytes",
                                       (int)MAX_PROMPT_BYTES)
-                     : keep_text(&s, buffer, n, err);
+                     : vlorpi_text_out_keep(&s, buffer, n, err);
     }
     if (status == VLORP_OK && ferror(stdin)) {
         status = vlorpi_err_set(err, VLORP_E_IO, "standard input: %s", strerror(errno));
@@ -71,7 +37,7 @@ static vlorp_status read_standard_input(char **prompt, vlorpi_mem *mem, vlorp_er
         status = vlorpi_err_set(err, VLORP_E_FORMAT, "standard input: a prompt is text, this has a zero byte");
     }
     if (status == VLORP_OK) {
-        status = keep_text(&s, "", 1, err);
+        status = vlorpi_text_out_keep(&s, "", 1, err);
     }
     if (status != VLORP_OK) {
         vlorpi_mem_free(mem, s.text);
@@ -86,11 +52,6 @@ static vlorp_status read_prompt(char **prompt, const vlorpi_cli *cli, vlorp_err 
 {
     const char *given = vlorpi_options_text(cli->options, "prompt");
     *prompt = NULL;
-    if (given == NULL && isatty(STDIN_FILENO)) {
-        (void)vlorpi_err_set(err, VLORP_E_ARG, "--prompt: there is none");
-        vlorpi_err_hint(err, "give --prompt TEXT, or a text on standard input");
-        return VLORP_E_ARG;
-    }
     if (given == NULL) {
         return read_standard_input(prompt, cli->mem, err);
     }
@@ -98,14 +59,19 @@ static vlorp_status read_prompt(char **prompt, const vlorpi_cli *cli, vlorp_err 
     return *prompt != NULL ? VLORP_OK : vlorpi_mem_fail(cli->mem, VLORPI_MEM_DATA, strlen(given) + 1, err);
 }
 
-/* The tokens of a user's message, in the form that the model was taught to answer. */
-static vlorp_status encode_message(vlorpi_tokens *tokens, const vlorpi_tokenizer *tokenizer, const char *message,
-                                   vlorp_err *err)
+/* The tokens of a user's message (system: what stands before it, or NULL), in the form that the model was taught to
+ * answer. */
+static vlorp_status encode_message(vlorpi_tokens *tokens, const vlorpi_tokenizer *tokenizer, const char *system,
+                                   const char *message, vlorp_err *err)
 {
     vlorpi_chat_template chat;
     VLORP_TRY(vlorpi_chat_open(&chat, tokenizer, err));
     json_t *messages = json_array();
-    vlorp_status status = vlorpi_chat_say(messages, "user", message, strlen(message), err);
+    vlorp_status status =
+        system != NULL ? vlorpi_chat_say(messages, "system", system, strlen(system), err) : VLORP_OK;
+    if (status == VLORP_OK) {
+        status = vlorpi_chat_say(messages, "user", message, strlen(message), err);
+    }
     if (status == VLORP_OK) {
         status = vlorpi_chat_encode(tokens, &chat, tokenizer, messages, err);
     }
@@ -121,7 +87,7 @@ static vlorp_status encode_prompt(int32_t **ids, int64_t *n, const vlorpi_cli *c
     vlorpi_encode_options options = {.add_special = true, .parse_special = true};
     vlorp_status status =
         vlorpi_options_bool(cli->options, "chat")
-            ? encode_message(&tokens, loaded->tokenizer, prompt, err)
+            ? encode_message(&tokens, loaded->tokenizer, vlorpi_options_text(cli->options, "system"), prompt, err)
             : vlorpi_tokenizer_encode(loaded->tokenizer, &tokens, prompt, strlen(prompt), options, err);
     int32_t bos = vlorpi_tokenizer_bos(loaded->tokenizer);
     *n = tokens.n > 0 ? tokens.n : bos >= 0; /* an empty prompt begins a text */
@@ -155,12 +121,12 @@ static vlorpi_sampling sampling_of(const vlorpi_options *options)
     return s;
 }
 
-static vlorp_status report(vlorpi_cli *cli, const sink_state *text, int64_t n_prompt,
+static vlorp_status report(vlorpi_cli *cli, const vlorpi_text_out *text, int64_t n_prompt,
                            const vlorpi_generate_result *result, double seconds, vlorp_err *err)
 {
     static const char *const finish_names[] = {"end", "length", "context"};
     double rate = seconds > 0 ? (double)result->n_new / seconds : 0;
-    if (text->keep) {
+    if (text->keeps) {
         return vlorpi_output_json(
             json_pack("{s:s%,s:I,s:I,s:s,s:f,s:f}", "text", text->text != NULL ? text->text : "", text->n_bytes,
                       "prompt_tokens", (json_int_t)n_prompt, "new_tokens", (json_int_t)result->n_new, "finish",
@@ -179,34 +145,72 @@ static vlorp_status report(vlorpi_cli *cli, const sink_state *text, int64_t n_pr
     return VLORP_OK;
 }
 
-vlorp_status vlorpi_cmd_generate(vlorpi_cli *cli, vlorp_err *err)
+/* Continues the prompt of ids once. */
+static vlorp_status generate(vlorpi_cli *cli, vlorpi_loaded_model *loaded, const int32_t *ids, int64_t n_ids,
+                             vlorp_err *err)
+{
+    bool json = vlorpi_options_bool(cli->options, "json");
+    vlorpi_text_out text = {.mem = cli->mem, .keeps = json, .shows = !json};
+    vlorpi_text_sink sink = vlorpi_text_out_sink(&text);
+    vlorpi_generate_request request = {.prompt = ids,
+                                       .n_prompt = n_ids,
+                                       .max_new_tokens = vlorpi_options_int(cli->options, "max_new_tokens"),
+                                       .sampling = sampling_of(cli->options)};
+    int64_t most = loaded->config.max_positions;
+    int64_t n_positions = n_ids < most - request.max_new_tokens ? n_ids + request.max_new_tokens : most;
+    vlorpi_generator generator = {0};
+    vlorpi_generate_result result;
+    double begin = vlorpi_clock_seconds();
+    vlorp_status status = vlorpi_generator_open(&generator, loaded, cli->kernels, n_positions, n_ids, err);
+    if (status == VLORP_OK) {
+        status = vlorpi_generator_run(&result, &generator, &request, &sink, err);
+    }
+    if (status == VLORP_OK) {
+        status = report(cli, &text, n_ids, &result, vlorpi_clock_seconds() - begin, err);
+    }
+    vlorpi_generator_close(&generator);
+    vlorpi_mem_free(cli->mem, text.text);
+    return status;
+}
+
+static vlorp_status generate_once(vlorpi_cli *cli, vlorp_err *err)
 {
     char *prompt = NULL;
     VLORP_TRY(read_prompt(&prompt, cli, err));
     vlorpi_loaded_model loaded = {0};
     int32_t *ids = NULL;
     int64_t n_ids = 0;
-    sink_state text = {.mem = cli->mem, .keep = vlorpi_options_bool(cli->options, "json")};
     vlorp_status status = vlorpi_cli_load_model(&loaded, cli, err);
     if (status == VLORP_OK) {
         status = encode_prompt(&ids, &n_ids, cli, &loaded, prompt, err);
     }
     if (status == VLORP_OK) {
-        vlorpi_generate_request request = {.prompt = ids,
-                                           .n_prompt = n_ids,
-                                           .max_new_tokens = vlorpi_options_int(cli->options, "max_new_tokens"),
-                                           .sampling = sampling_of(cli->options)};
-        vlorpi_text_sink sink = {.write = write_text, .ctx = &text};
-        vlorpi_generate_result result;
-        double begin = vlorpi_clock_seconds();
-        status = vlorpi_generate(&result, &loaded, cli->kernels, &request, &sink, err);
-        if (status == VLORP_OK) {
-            status = report(cli, &text, n_ids, &result, vlorpi_clock_seconds() - begin, err);
-        }
+        status = generate(cli, &loaded, ids, n_ids, err);
     }
-    vlorpi_mem_free(cli->mem, text.text);
     vlorpi_mem_free(cli->mem, ids);
     vlorpi_loaded_model_close(&loaded);
     vlorpi_mem_free(cli->mem, prompt);
+    return status;
+}
+
+vlorp_status vlorpi_cmd_generate(vlorpi_cli *cli, vlorp_err *err)
+{
+    bool json = vlorpi_options_bool(cli->options, "json");
+    if (vlorpi_options_text(cli->options, "system") != NULL && !vlorpi_options_bool(cli->options, "chat")) {
+        VLORP_FAIL(err, VLORP_E_ARG, "--system: it means something with --chat alone");
+    }
+    if (vlorpi_options_text(cli->options, "prompt") != NULL || !isatty(STDIN_FILENO)) {
+        return generate_once(cli, err);
+    }
+    if (json) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--json: it needs a prompt");
+        vlorpi_err_hint(err, "give --prompt TEXT, or a text on standard input");
+        return VLORP_E_ARG;
+    }
+    vlorpi_loaded_model loaded = {0};
+    vlorpi_sampling sampling = sampling_of(cli->options);
+    VLORP_TRY(vlorpi_cli_load_model(&loaded, cli, err));
+    vlorp_status status = vlorpi_cli_interactive(cli, &loaded, &sampling, err);
+    vlorpi_loaded_model_close(&loaded);
     return status;
 }

@@ -79,9 +79,9 @@ VLORP_CHECKED vlorp_status vlorpi_model_logits(vlorpi_model *model, const vlorpi
                                                const int32_t *rows, int64_t n_rows, float *logits, vlorp_err *err);
 
 /* Generation: appends n tokens at the end of the key-value cache (usage.cache_tokens) and writes the
- * logits [V] after the last.  _cache_reset forgets the cache. */
+ * logits [V] after the last.  _cache_keep forgets all but the first n_tokens of the cache. */
 VLORP_CHECKED vlorp_status vlorpi_model_step(vlorpi_model *model, const int32_t *ids, int64_t n, float *logits,
                                              vlorp_err *err);
-void vlorpi_model_cache_reset(vlorpi_model *model);
+void vlorpi_model_cache_keep(vlorpi_model *model, int64_t n_tokens);
 
 #endif

@@ -138,9 +138,9 @@ vlorp_status vlorpi_model_logits(vlorpi_model *model, const vlorpi_token_batch *
     return VLORP_OK;
 }
 
-void vlorpi_model_cache_reset(vlorpi_model *model)
+void vlorpi_model_cache_keep(vlorpi_model *model, int64_t n_tokens)
 {
-    model->cache_used = 0;
+    model->cache_used = n_tokens < model->cache_used ? n_tokens : model->cache_used;
 }
 
 /* Runs at most max_tokens new tokens behind those of the cache. */

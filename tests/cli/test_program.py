@@ -3,7 +3,6 @@
 files.  Run by CTest: test_program.py VLORP; the repository's root is the working directory."""
 import json
 import os
-import pty
 import shutil
 import subprocess
 
@@ -101,12 +100,6 @@ class Results(ProgramTest):
                  for seed in ("1", "1", "2")]
         self.assertEqual(texts[0], texts[1])
         self.assertNotEqual(texts[0], texts[2])
-
-    def test_generate_without_prompt_on_a_terminal(self):
-        leader, follower = pty.openpty()
-        self.addCleanup(os.close, leader)
-        self.refuses(2, ["generate", STORIES], "--prompt", "standard input", stdin=follower)
-        os.close(follower)
 
     def test_generate_chat_needs_a_template(self):
         self.refuses(1, ["generate", STORIES, "--chat", "--prompt", "hello"], "chat")

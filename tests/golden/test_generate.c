@@ -45,7 +45,13 @@ static vlorp_status generate(collected *c, vlorpi_generate_result *result, const
         .prompt = ids, .n_prompt = tokens.n, .max_new_tokens = max_new_tokens, .sampling = sampling};
     memset(c, 0, sizeof *c);
     vlorpi_text_sink sink = {.write = collect, .ctx = c};
-    vlorp_status status = vlorpi_generate(result, &loaded, machine.kernels, &request, &sink, err);
+    vlorpi_generator generator;
+    vlorp_status status =
+        vlorpi_generator_open(&generator, &loaded, machine.kernels, loaded.config.max_positions, tokens.n, err);
+    if (status == VLORP_OK) {
+        status = vlorpi_generator_run(result, &generator, &request, &sink, err);
+    }
+    vlorpi_generator_close(&generator);
     vlorpi_tokens_deinit(&tokens);
     vlorpi_loaded_model_close(&loaded);
     return status;
@@ -161,7 +167,64 @@ static void test_sink_error_ends_it(void **state)
     vlorpi_generate_request request = {.prompt = &bos, .n_prompt = 1, .max_new_tokens = 5, .sampling = greedy};
     vlorpi_text_sink sink = {.write = refuse};
     vlorpi_generate_result result;
-    assert_int_equal(vlorpi_generate(&result, &loaded, machine.kernels, &request, &sink, &err), VLORP_E_IO);
+    vlorpi_generator generator;
+    ASSERT_OK(vlorpi_generator_open(&generator, &loaded, machine.kernels, 8, 1, &err));
+    assert_int_equal(vlorpi_generator_run(&result, &generator, &request, &sink, &err), VLORP_E_IO);
+    vlorpi_generator_close(&generator);
+    vlorpi_loaded_model_close(&loaded);
+}
+
+static bool stop_after_three(void *ctx)
+{
+    int *n = ctx;
+    return ++*n > 3;
+}
+
+/* A second prompt that goes on from the first is not computed again, and gives what a fresh computation gives; a
+ * prompt that differs early takes nothing over. */
+static void test_cache_is_kept(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorpi_loaded_model loaded;
+    vlorpi_generator g;
+    vlorpi_generate_result result;
+    collected first = {.n_bytes = 0};
+    collected again = {.n_bytes = 0};
+    ASSERT_OK(vlorpi_loaded_model_open(&loaded, &machine, shared_data("models/stories260K-hf"), -1, &err));
+    ASSERT_OK(vlorpi_generator_open(&g, &loaded, machine.kernels, 256, 4, &err)); /* passes of 4 tokens */
+    int32_t ids[64] = {1, 403, 407, 261, 378};
+    vlorpi_generate_request request = {.prompt = ids, .n_prompt = 5, .max_new_tokens = 20, .sampling = greedy};
+    vlorpi_text_sink sink = {.write = collect, .ctx = &first};
+    ASSERT_OK(vlorpi_generator_run(&result, &g, &request, &sink, &err));
+    assert_int_equal(result.n_reused, 0);
+    assert_int_equal(result.n_new, 20);
+    /* the first 10 new tokens as part of the prompt: the other 10 follow, from the cache */
+    memcpy(ids + 5, g.ids + 5, 10 * sizeof(int32_t));
+    request.n_prompt = 15;
+    request.max_new_tokens = 10;
+    sink.ctx = &again;
+    ASSERT_OK(vlorpi_generator_run(&result, &g, &request, &sink, &err));
+    assert_int_equal(result.n_reused, 14);
+    assert_true(again.n_bytes > 5 && again.n_bytes < first.n_bytes);
+    assert_memory_equal(again.text, first.text + first.n_bytes - again.n_bytes, again.n_bytes);
+    /* another second token: only BOS stays; then the whole conversation anew gives the same once more */
+    ids[1] = 404;
+    ASSERT_OK(vlorpi_generator_run(&result, &g, &request, &sink, &err));
+    assert_int_equal(result.n_reused, 1);
+    ids[1] = 403;
+    collected third = {.n_bytes = 0};
+    sink.ctx = &third;
+    ASSERT_OK(vlorpi_generator_run(&result, &g, &request, &sink, &err));
+    assert_int_equal(result.n_reused, 1);
+    assert_memory_equal(third.text, first.text + first.n_bytes - third.n_bytes, third.n_bytes);
+    int n_asked = 0;
+    request.wants_stop = stop_after_three;
+    request.stop_ctx = &n_asked;
+    ASSERT_OK(vlorpi_generator_run(&result, &g, &request, &sink, &err));
+    assert_int_equal(result.finish, VLORPI_FINISH_STOPPED);
+    assert_int_equal(result.n_new, 3);
+    vlorpi_generator_close(&g);
     vlorpi_loaded_model_close(&loaded);
 }
 
@@ -181,6 +244,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_sampling, NULL, check_account),
         cmocka_unit_test_setup_teardown(test_whole_characters, NULL, check_account),
         cmocka_unit_test_setup_teardown(test_sink_error_ends_it, NULL, check_account),
+        cmocka_unit_test_setup_teardown(test_cache_is_kept, NULL, check_account),
     };
     vlorpi_mem_init(&mem);
     threads = vlorpi_threads_exec(2);

@@ -18,7 +18,7 @@ static void continue_greedily(model_fixture *f, int32_t *ids, int64_t n_prompt, 
 {
     vlorp_err err = {0};
     float logits[512];
-    vlorpi_model_cache_reset(f->model);
+    vlorpi_model_cache_keep(f->model, 0);
     ASSERT_OK(vlorpi_model_step(f->model, ids, n_prompt, logits, &err));
     for (int64_t t = n_prompt; t < n; t++) {
         ids[t] = largest(f, logits);
@@ -101,7 +101,7 @@ static void check_steps(const char *folder, vlorp_dtype dtype, double limit)
     ASSERT_OK(vlorpi_model_logits(f->model, &batch, &last, 1, expected, &err));
     static const int cuts[][4] = {{20}, {1, 19}, {13, 1, 6}, {5, 5, 5, 5}};
     for (int i = 0; i < 4; i++) {
-        vlorpi_model_cache_reset(f->model);
+        vlorpi_model_cache_keep(f->model, 0);
         int64_t at = 0;
         for (int j = 0; j < 4 && cuts[i][j] > 0; j++) {
             ASSERT_OK(vlorpi_model_step(f->model, ids + at, cuts[i][j], logits, &err));
