@@ -9,12 +9,10 @@ import select
 import shutil
 import signal
 import subprocess
-import sys
 import time
 import unittest
 
-import test_program
-from test_program import STORIES, TIMEOUT_SECONDS, ProgramTest, run
+from program import STORIES, TIMEOUT_SECONDS, VLORP, ProgramTest, main, run
 
 SMOLLM2 = os.environ.get("VLORP_TEST_SMOLLM2", "")
 # zephyr's form, which needs no special tokens of its own, with BOS in front
@@ -38,7 +36,7 @@ class Terminal:
             fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
         self.leader = leader
-        self.process = subprocess.Popen([test_program.VLORP, *words], stdin=follower, stdout=subprocess.PIPE,
+        self.process = subprocess.Popen([VLORP, *words], stdin=follower, stdout=subprocess.PIPE,
                                         stderr=subprocess.PIPE, preexec_fn=lead)
         os.close(follower)
         self.out = b""
@@ -270,8 +268,4 @@ class Conversation(ChatTest):
 
 
 if __name__ == "__main__":
-    test_program.VLORP = sys.argv[1]
-    if not os.path.isdir(STORIES):
-        print(f"SKIP: no {STORIES}; set VLORP_TEST_DATA to the shared data folder")
-        sys.exit(1 if os.environ.get("VLORP_REQUIRE_ALL") == "1" else 77)
-    unittest.main(argv=sys.argv[:1])
+    main()
