@@ -24,7 +24,7 @@ static const struct command_row {
      "the memory of a run before it runs"},
     {"eval", VLORPI_CMD_EVAL, vlorpi_cmd_eval, "MODEL --data FILE [--max_length N] [--json]",
      "perplexity of a text"},
-    {"generate", VLORPI_CMD_GENERATE, vlorpi_cmd_generate, "MODEL --prompt TEXT [options]", "go on with a text"},
+    {"generate", VLORPI_CMD_GENERATE, vlorpi_cmd_generate, "MODEL [--prompt TEXT] [options]", "go on with a text"},
     {"convert", VLORPI_CMD_CONVERT, vlorpi_cmd_convert, "MODEL --out FOLDER|FILE.gguf [--dtype NAME]",
      "write a model as a Hugging Face folder or as GGUF"},
     {"inspect", VLORPI_CMD_INSPECT, vlorpi_cmd_inspect, "MODEL [--json]", "what a model file holds"},
