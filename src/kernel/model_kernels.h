@@ -15,11 +15,19 @@
 typedef struct vlorpi_attention_shape {
     int64_t n_q;      /* query rows */
     int64_t n_kv;     /* key rows, at least q_offset + n_q */
-    int64_t q_offset; /* query row i stands at key row q_offset + i and sees keys 0 .. q_offset + i; >= 0 */
+    int64_t q_offset; /* query row i stands at key row q_offset + i and sees the keys up to it; >= 0 */
+    int64_t window;   /* of these it sees the last so many, itself included; 0: all */
     int64_t E;        /* head width */
     int64_t ldq, ldk, ldv, ldo; /* row strides, in elements */
     float scale;      /* multiplies q.k, normally 1/sqrt(E) */
 } vlorpi_attention_shape;
+
+/* The keys that query row i sees: from _first to q_offset + i. */
+static inline int64_t vlorpi_attention_first(const vlorpi_attention_shape *shape, int64_t i)
+{
+    int64_t end = shape->q_offset + i + 1;
+    return shape->window > 0 && shape->window < end ? end - shape->window : 0;
+}
 
 typedef struct vlorpi_model_kernels {
     /* conversions; n elements; y overwritten */
@@ -60,7 +68,8 @@ typedef struct vlorpi_model_kernels {
     /* dgate[i], dup[i] overwritten; each may be the array dy, gate or up of the same index */
     void (*swiglu_bwd)(float *dgate, float *dup, const float *dy, const float *gate, const float *up, int64_t n);
 
-    /* Causal attention of one head, tiled with an online softmax: no n_q x n_kv matrix.
+    /* Causal attention of one head, tiled with an online softmax: no n_q x n_kv matrix.  Sums run over the
+     * keys that a query sees.
      *   p_ij = exp(scale q_i.k_j - lse_i);  o_i = sum_j p_ij v_j;  lse_i = log sum_j exp(scale q_i.k_j)
      *   o [n_q, E] overwritten; lse [n_q] stride 1 overwritten (NULL: not wanted)
      *   scratch: attention_scratch_floats(E) floats, 64-byte aligned, one per thread */

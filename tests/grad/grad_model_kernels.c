@@ -282,19 +282,20 @@ static void check_attention_float(const attention_case *c, const attention_gradi
     check_float("attention dv", dv, want->v, ATT_ALL, 5e-7);
 }
 
-static void check_attention(int64_t n_q, int64_t n_kv, int64_t q_offset)
+static void check_attention(int64_t n_q, int64_t n_kv, int64_t q_offset, int64_t window)
 {
     static attention_case c;
     static attention_gradient g;
     uint64_t state = 4;
     memset(&c, 0, sizeof c);
     c.shape = (vlorpi_attention_shape){.n_q = n_q, .n_kv = n_kv, .q_offset = q_offset, .E = ATT_E, .ldq = ATT_LD,
-                                       .ldk = ATT_LD, .ldv = ATT_LD, .ldo = ATT_LD, .scale = 1.5f};
+                                       .ldk = ATT_LD, .ldv = ATT_LD, .ldo = ATT_LD, .scale = 1.5f, .window = window};
     fill(c.q, ATT_ALL, &state);
     fill(c.k, ATT_ALL, &state);
     fill(c.v, ATT_ALL, &state);
     fill(c.d_o, ATT_ALL, &state);
-    (void)fprintf(stderr, "  n_q %d, n_kv %d, q_offset %d\n", (int)n_q, (int)n_kv, (int)q_offset);
+    (void)fprintf(stderr, "  n_q %d, n_kv %d, q_offset %d, window %d\n", (int)n_q, (int)n_kv, (int)q_offset,
+                  (int)window);
     (void)attention_objective(&c);
     attention_backward(&g, &c);
     check_attention_float(&c, &g);
@@ -306,10 +307,13 @@ static void check_attention(int64_t n_q, int64_t n_kv, int64_t q_offset)
 static void test_attention(void **unused)
 {
     (void)unused;
-    check_attention(9, 9, 0);
-    check_attention(4, 9, 5);
-    check_attention(3, 9, 2); /* keys that no query sees */
-    check_attention(1, 7, 6);
+    check_attention(9, 9, 0, 0);
+    check_attention(4, 9, 5, 0);
+    check_attention(3, 9, 2, 0); /* keys that no query sees */
+    check_attention(1, 7, 6, 0);
+    check_attention(9, 9, 0, 4);
+    check_attention(4, 9, 5, 2);
+    check_attention(9, 9, 0, 1);
 }
 
 /* ---- cross-entropy ---- */

@@ -10,6 +10,7 @@ typedef struct attention_case {
     int64_t n_q, n_kv, q_offset, E;
     int64_t gap;  /* between rows, and before the first element */
     float size;   /* of q and k: large ones make the running maximum move */
+    int64_t window;
 } attention_case;
 
 typedef struct tensors {
@@ -24,7 +25,7 @@ static tensors tensors_new(const attention_case *c, uint64_t *state)
     int64_t ldk = c->E + 2 * c->gap;
     t.shape = (vlorpi_attention_shape){.n_q = c->n_q, .n_kv = c->n_kv, .q_offset = c->q_offset, .E = c->E,
                                        .ldq = ldq, .ldk = ldk, .ldv = ldk + c->gap, .ldo = ldq + c->gap,
-                                       .scale = 1.0f / sqrtf((float)c->E)};
+                                       .scale = 1.0f / sqrtf((float)c->E), .window = c->window};
     t.q = check_array_new(c->n_q, c->E, ldq, c->gap);
     t.k = check_array_new(c->n_kv, c->E, ldk, c->gap);
     t.v = check_array_new(c->n_kv, c->E, t.shape.ldv, c->gap);
@@ -108,9 +109,9 @@ static void test_lengths(void **unused)
         uint64_t state = 21;
         worst_errors worst = {0};
         for (int64_t n = 0; n <= 150; n += n < 75 ? 1 : 7) {
-            check_case(k->model, &(attention_case){n, n, 0, 16, n % 3, 2.0f}, &state, &worst);
+            check_case(k->model, &(attention_case){n, n, 0, 16, n % 3, 2.0f, 0}, &state, &worst);
         }
-        check_case(k->model, &(attention_case){333, 333, 0, 64, 0, 2.0f}, &state, &worst);
+        check_case(k->model, &(attention_case){333, 333, 0, 64, 0, 2.0f, 0}, &state, &worst);
         print_worst(k->name, &worst);
     }
 }
@@ -127,14 +128,36 @@ static void test_offsets(void **unused)
         worst_errors worst = {0};
         for (int i = 0; i < 10; i++) {
             for (int j = 0; j < 10; j++) {
-                check_case(k->model, &(attention_case){n_q[i], offsets[j] + n_q[i], offsets[j], 24, 3, 2.0f}, &state,
+                check_case(k->model, &(attention_case){n_q[i], offsets[j] + n_q[i], offsets[j], 24, 3, 2.0f, 0}, &state,
                            &worst);
-                check_case(k->model, &(attention_case){n_q[i], offsets[j] + n_q[i] + 5, offsets[j], 8, 0, 2.0f},
+                check_case(k->model, &(attention_case){n_q[i], offsets[j] + n_q[i] + 5, offsets[j], 8, 0, 2.0f, 0},
                            &state, &worst);
             }
         }
-        check_case(k->model, &(attention_case){0, 0, 0, 8, 0, 2.0f}, &state, &worst);
-        check_case(k->model, &(attention_case){0, 9, 4, 8, 0, 2.0f}, &state, &worst);
+        check_case(k->model, &(attention_case){0, 0, 0, 8, 0, 2.0f, 0}, &state, &worst);
+        check_case(k->model, &(attention_case){0, 9, 4, 8, 0, 2.0f, 0}, &state, &worst);
+        print_worst(k->name, &worst);
+    }
+}
+
+/* Windows around strips and tiles, over short and long texts, and behind a cache. */
+static void test_windows(void **unused)
+{
+    (void)unused;
+    static const int64_t windows[] = {1, 2, 3, 15, 16, 17, 31, 33, 63, 64, 65, 66, 72, 100, 149, 150, 200, 1 << 28};
+    static const int64_t lengths[] = {3, 5, 64, 65, 150, 201};
+    const vlorpi_kernels *k = NULL;
+    for (FOR_EACH_LEVEL(k)) {
+        uint64_t state = 26;
+        worst_errors worst = {0};
+        for (size_t w = 0; w < sizeof windows / sizeof windows[0]; w++) {
+            for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+                int64_t n = lengths[i];
+                check_case(k->model, &(attention_case){n, n, 0, 24, 3, 2.0f, windows[w]}, &state, &worst);
+            }
+            check_case(k->model, &(attention_case){2, 142, 140, 16, 0, 2.0f, windows[w]}, &state, &worst);
+            check_case(k->model, &(attention_case){40, 117, 77, 8, 0, 30.0f, windows[w]}, &state, &worst);
+        }
         print_worst(k->name, &worst);
     }
 }
@@ -148,8 +171,8 @@ static void test_widths(void **unused)
         uint64_t state = 23;
         worst_errors worst = {0};
         for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-            check_case(k->model, &(attention_case){75, 75, 0, widths[i], 1, 2.0f}, &state, &worst);
-            check_case(k->model, &(attention_case){2, 140, 138, widths[i], 1, 2.0f}, &state, &worst);
+            check_case(k->model, &(attention_case){75, 75, 0, widths[i], 1, 2.0f, 0}, &state, &worst);
+            check_case(k->model, &(attention_case){2, 140, 138, widths[i], 1, 2.0f, 0}, &state, &worst);
         }
         print_worst(k->name, &worst);
     }
@@ -164,10 +187,10 @@ static void test_large_scores(void **unused)
         uint64_t state = 24;
         worst_errors worst = {0};
         for (int64_t n = 150; n < 300; n += 50) {
-            attention_case c = {n, n, 0, 32, 0, 30.0f};
+            attention_case c = {n, n, 0, 32, 0, 30.0f, 0};
             check_case(k->model, &c, &state, &worst);
         }
-        check_case(k->model, &(attention_case){1, 300, 299, 32, 0, 30.0f}, &state, &worst);
+        check_case(k->model, &(attention_case){1, 300, 299, 32, 0, 30.0f, 0}, &state, &worst);
         print_worst(k->name, &worst);
     }
 }
@@ -181,7 +204,7 @@ static void test_nan(void **unused)
         for (int64_t n = 2; n <= 130; n += 64) {
             for (int which = 0; which < 3; which++) {
                 uint64_t state = 25;
-                attention_case c = {n, n, 0, 16, 0, 1.0f};
+                attention_case c = {n, n, 0, 16, 0, 1.0f, 0};
                 tensors t = tensors_new(&c, &state);
                 check_array *const input[] = {&t.q, &t.k, &t.v};
                 int64_t at = n / 2;
@@ -206,7 +229,7 @@ static void test_nan(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths), cmocka_unit_test(test_offsets),
-                                       cmocka_unit_test(test_widths), cmocka_unit_test(test_large_scores),
-                                       cmocka_unit_test(test_nan)};
+                                       cmocka_unit_test(test_windows), cmocka_unit_test(test_widths),
+                                       cmocka_unit_test(test_large_scores), cmocka_unit_test(test_nan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -11,18 +11,18 @@ static double dot(const real *a, const real *b, int64_t n)
     return sum;
 }
 
-/* How many keys query row i sees. */
-static int64_t visible(const vlorpi_attention_shape *shape, int64_t i)
+/* One past the last key that query row i sees. */
+static int64_t seen_end(const vlorpi_attention_shape *shape, int64_t i)
 {
     return shape->q_offset + i + 1;
 }
 
-/* log sum_j exp(scale q.k_j) over n keys, in one pass. */
-static double log_sum_exp(const real *q, const real *k, int64_t n, const vlorpi_attention_shape *shape)
+/* log sum_j exp(scale q.k_j) over the keys that query row i sees, in one pass. */
+static double log_sum_exp(const real *q, const real *k, int64_t i, const vlorpi_attention_shape *shape)
 {
     double largest = -INFINITY;
     double sum = 0;
-    for (int64_t j = 0; j < n; j++) {
+    for (int64_t j = vlorpi_attention_first(shape, i); j < seen_end(shape, i); j++) {
         double s = (double)shape->scale * dot(q, k + j * shape->ldk, shape->E);
         if (s > largest) {
             sum = sum * exp(largest - s) + 1;
@@ -41,12 +41,11 @@ void REF(vlorpi_attention_fwd)(real *o, real *lse, const real *q, const real *k,
     for (int64_t i = 0; i < shape->n_q; i++) {
         const real *q_e = q + i * shape->ldq;
         real *o_e = o + i * shape->ldo;
-        int64_t n = visible(shape, i);
-        double l = log_sum_exp(q_e, k, n, shape);
+        double l = log_sum_exp(q_e, k, i, shape);
         for (int64_t e = 0; e < shape->E; e++) {
             o_e[e] = 0;
         }
-        for (int64_t j = 0; j < n; j++) {
+        for (int64_t j = vlorpi_attention_first(shape, i); j < seen_end(shape, i); j++) {
             double p = exp((double)shape->scale * dot(q_e, k + j * shape->ldk, shape->E) - l);
             for (int64_t e = 0; e < shape->E; e++) {
                 o_e[e] = (real)((double)o_e[e] + p * (double)v[j * shape->ldv + e]);
@@ -72,7 +71,7 @@ void REF(vlorpi_attention_bwd)(real *dq, real *dk, real *dv, const real *q, cons
         for (int64_t e = 0; e < E; e++) {
             dq_e[e] = 0;
         }
-        for (int64_t j = 0; j < visible(shape, i); j++) {
+        for (int64_t j = vlorpi_attention_first(shape, i); j < seen_end(shape, i); j++) {
             const real *k_e = k + j * shape->ldk;
             real *dk_e = dk + j * shape->ldk;
             real *dv_e = dv + j * shape->ldv;

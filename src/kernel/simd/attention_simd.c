@@ -3,7 +3,12 @@
  * Scores are kept transposed: one row per key, the queries of a strip side by side in vectors.  So
  * the softmax of all queries of a strip runs down the rows without a horizontal operation, K and V
  * are used where they lie (broadcast, or as rows), and only the query tile is packed, transposed.
- * Keys that no query of a strip sees are not computed; at the diagonal the rest is masked.
+ * Keys beyond a strip's last query are not computed; at the diagonal the rest is masked.
+ *
+ * The key tiles of a query tile start at the first key that its first query sees.  With a window the
+ * first tile, and no later one, holds keys that have left the window of later queries: they are masked
+ * too.  Every query sees a key of the first tile, since that has at least as many keys as there are
+ * queries, so no running maximum stays infinite.
  */
 #include <assert.h>
 #include <math.h>
@@ -19,6 +24,7 @@ enum {
 };
 
 _Static_assert(BQ % STRIP == 0, "a query tile is whole strips");
+_Static_assert(BK >= BQ, "every query sees a key of the first tile");
 
 /* Where a query tile's pieces lie in the scratch.  E_pad is E rounded up to whole vectors. */
 typedef struct tile_space {
@@ -39,6 +45,11 @@ static int64_t round_up(int64_t n, int64_t unit)
 static int64_t min_i64(int64_t a, int64_t b)
 {
     return a < b ? a : b;
+}
+
+static int64_t clamp(int64_t x, int64_t low, int64_t high)
+{
+    return x < low ? low : min_i64(x, high);
 }
 
 int64_t NAME(vlorpi_attention_scratch_floats)(int64_t E)
@@ -141,49 +152,62 @@ static void put_rows(float *y, int64_t ldy, bool accumulate, const float *x, int
     }
 }
 
-/* One strip against one key tile, seen from its first query. */
+/* One strip against one key tile, seen from its first query; keys count from the tile's first. */
 typedef struct strip_view {
-    int64_t n_keys; /* keys of the tile that any query of the strip sees */
-    int64_t n_free; /* of these, the keys that all queries see; the rest is masked lane by lane */
-    int64_t n_vec;  /* vectors of queries in use */
+    int64_t n_keys;               /* up to the last key of the tile that any query of the strip sees */
+    int64_t free_begin, free_end; /* the keys that all queries see; the others are masked lane by lane */
+    int64_t n_vec;                /* vectors of queries in use */
+    int64_t first_begin, first_end; /* the first query sees [first_begin, first_end), each later one a key more at
+                                     * the end; first_begin, as if there were keys before the first one */
 } strip_view;
 
 /* i: the strip's first query; n: queries left from there; k0, n_keys: the key tile. */
 static strip_view strip_against(const vlorpi_attention_shape *shape, int64_t i, int64_t n, int64_t k0, int64_t n_keys)
 {
     strip_view view = {.n_vec = n > VF_N ? TILE_VECS : 1};
-    int64_t seen_by_first = shape->q_offset + i + 1 - k0;
-    int64_t seen_by_last = seen_by_first + min_i64(n, STRIP) - 1;
-    view.n_keys = seen_by_last < 0 ? 0 : min_i64(seen_by_last, n_keys);
-    view.n_free = seen_by_first < 0 ? 0 : min_i64(seen_by_first, view.n_keys);
+    int64_t last = min_i64(n, STRIP) - 1;
+    view.first_end = shape->q_offset + i + 1 - k0;
+    /* the window, or where there is none one that reaches back before key 0 for all queries */
+    int64_t window = shape->window > 0 ? shape->window : shape->q_offset + shape->n_q;
+    view.first_begin = view.first_end - window;
+    view.n_keys = clamp(view.first_end + last, 0, n_keys);
+    view.free_end = clamp(view.first_end, 0, view.n_keys);
+    view.free_begin = clamp(vlorpi_attention_first(shape, i + last) - k0, 0, view.free_end);
     return view;
 }
 
-/* True in the lanes of vector v whose query sees key j; seen_by_first as in strip_against. */
-static inline vi sees(int64_t j, int64_t seen_by_first, int64_t v)
+/* True in the lanes of vector v whose query sees key j. */
+static inline vi sees(int64_t j, const strip_view *view, int64_t v)
 {
-    return vi_lanes() > vi_set((int32_t)(j - seen_by_first - v * VF_N));
+    vi queries = vi_lanes() + vi_set((int32_t)(v * VF_N));
+    return (queries > vi_set((int32_t)(j - view->first_end))) & (queries <= vi_set((int32_t)(j - view->first_begin)));
+}
+
+/* Scores of keys [begin, end) that a query does not see become minus infinity; the maximum goes on. */
+static inline vf mask_scores(vf m, float *s, int64_t begin, int64_t end, const strip_view *view, int64_t v)
+{
+    for (int64_t j = begin; j < end; j++) {
+        vf masked = vf_select(sees(j, view, v), vf_load(s + j * STRIP), vf_set(-INFINITY));
+        vf_store(s + j * STRIP, masked);
+        m = vf_max(masked, m);
+    }
+    return m;
 }
 
 /* Scores to probabilities below the running maximum; corr: what earlier sums and outputs shrink by. */
-static void softmax_strip(float *s_t, strip_view view, int64_t seen_by_first, bool first_tile, float *maximum,
-                          float *sum, float *corr)
+static void softmax_strip(float *s_t, const strip_view *view, bool first_tile, float *maximum, float *sum, float *corr)
 {
-    for (int64_t v = 0; v < view.n_vec; v++) {
+    for (int64_t v = 0; v < view->n_vec; v++) {
         float *s = s_t + v * VF_N;
         vf old = first_tile ? vf_set(-INFINITY) : vf_load(maximum + v * VF_N);
-        vf m = old;
-        for (int64_t j = 0; j < view.n_free; j++) {
+        vf m = mask_scores(old, s, 0, view->free_begin, view, v);
+        for (int64_t j = view->free_begin; j < view->free_end; j++) {
             m = vf_max(vf_load(s + j * STRIP), m);
         }
-        for (int64_t j = view.n_free; j < view.n_keys; j++) {
-            vf masked = vf_select(sees(j, seen_by_first, v), vf_load(s + j * STRIP), vf_set(-INFINITY));
-            vf_store(s + j * STRIP, masked);
-            m = vf_max(masked, m);
-        }
+        m = mask_scores(m, s, view->free_end, view->n_keys, view, v);
         vf shrink = first_tile ? vf_zero() : vf_exp(old - m);
         vf total = first_tile ? vf_zero() : vf_load(sum + v * VF_N) * shrink;
-        for (int64_t j = 0; j < view.n_keys; j++) {
+        for (int64_t j = 0; j < view->n_keys; j++) {
             vf p = vf_exp(vf_load(s + j * STRIP) - m);
             vf_store(s + j * STRIP, p);
             total += p;
@@ -211,10 +235,11 @@ static void forward_tile(float *o, float *lse, const float *q, const float *k, c
 {
     int64_t E = shape->E;
     int64_t n_seen = shape->q_offset + i0 + n;
+    int64_t first = vlorpi_attention_first(shape, i0);
     float *maximum = s->row;
     float *sum = s->row + BQ;
     pack_strips(s->q_t, q + i0 * shape->ldq, shape->ldq, n, E, shape->scale);
-    for (int64_t k0 = 0; k0 < n_seen; k0 += BK) {
+    for (int64_t k0 = first; k0 < n_seen; k0 += BK) {
         int64_t n_keys = min_i64(BK, n_seen - k0);
         int64_t ld;
         const float *v_rows = whole_rows(&ld, s->v_pad, v + k0 * shape->ldv, shape->ldv, n_keys, s, E);
@@ -227,12 +252,12 @@ static void forward_tile(float *o, float *lse, const float *q, const float *k, c
             float corr[STRIP];
             tile_product_rows(s->p_t, STRIP, false, k + k0 * shape->ldk, shape->ldk, s->q_t + i * E, STRIP,
                               view.n_keys, view.n_vec, E);
-            softmax_strip(s->p_t, view, shape->q_offset + i0 + i + 1 - k0, k0 == 0, maximum + i, sum + i, corr);
+            softmax_strip(s->p_t, &view, k0 == first, maximum + i, sum + i, corr);
             float *out = s->out + i * s->E_pad;
-            if (k0 != 0) {
+            if (k0 != first) {
                 scale_rows(out, s->E_pad, corr, n_here);
             }
-            tile_product_columns(out, s->E_pad, k0 != 0, s->p_t, STRIP, v_rows, ld, n_here, s->E_pad / VF_N,
+            tile_product_columns(out, s->E_pad, k0 != first, s->p_t, STRIP, v_rows, ld, n_here, s->E_pad / VF_N,
                                  view.n_keys);
         }
     }
@@ -312,8 +337,9 @@ void NAME(vlorpi_attention_fwd)(float *o, float *lse, const float *q, const floa
     tile_space s = tile_space_cut(scratch, shape->E);
     if (shape->n_q <= FEW_QUERIES) {
         for (int64_t i = 0; i < shape->n_q; i++) {
-            forward_row(o + i * shape->ldo, lse != NULL ? lse + i : NULL, q + i * shape->ldq, k, v, shape, &s,
-                        shape->q_offset + i + 1);
+            int64_t first = vlorpi_attention_first(shape, i);
+            forward_row(o + i * shape->ldo, lse != NULL ? lse + i : NULL, q + i * shape->ldq, k + first * shape->ldk,
+                        v + first * shape->ldv, shape, &s, shape->q_offset + i + 1 - first);
         }
         return;
     }
@@ -323,20 +349,20 @@ void NAME(vlorpi_attention_fwd)(float *o, float *lse, const float *q, const floa
 }
 
 /* p = exp(score - lse) and ds = p (dp - delta) scale, in place of scores and dp; unseen keys get 0. */
-static void gradient_strip(float *p_t, float *ds_t, strip_view view, int64_t seen_by_first, int64_t n_rows,
-                           const float *lse, const float *delta, float scale)
+static void gradient_strip(float *p_t, float *ds_t, const strip_view *view, int64_t n_rows, const float *lse,
+                           const float *delta, float scale)
 {
     for (int64_t v = 0; v < TILE_VECS; v++) {
         float *p_v = p_t + v * VF_N;
         float *ds_v = ds_t + v * VF_N;
-        int64_t n_keys = v < view.n_vec ? view.n_keys : 0;
+        int64_t n_keys = v < view->n_vec ? view->n_keys : 0;
         vf l = vf_load(lse + v * VF_N);
         vf d = vf_load(delta + v * VF_N);
         for (int64_t j = 0; j < n_keys; j++) {
             vf p = vf_exp(vf_load(p_v + j * BQ) - l);
             vf ds = p * (vf_load(ds_v + j * BQ) - d) * vf_set(scale);
-            if (j >= view.n_free) {
-                vi mask = sees(j, seen_by_first, v);
+            if (j < view->free_begin || j >= view->free_end) {
+                vi mask = sees(j, view, v);
                 p = vf_select(mask, p, vf_zero());
                 ds = vf_select(mask, ds, vf_zero());
             }
@@ -361,14 +387,14 @@ static void backward_pair(float *dk, float *dv, const float *k, const float *v, 
                           const vlorpi_attention_shape *shape, const tile_space *s, int64_t i0, int64_t n, int64_t k0,
                           int64_t n_keys)
 {
+    bool first_tile = k0 == vlorpi_attention_first(shape, i0);
     int64_t E = shape->E;
     int64_t n_vec = s->E_pad / VF_N;
     for (int64_t i = 0; i < n; i += STRIP) {
         strip_view view = strip_against(shape, i0 + i, n - i, k0, n_keys);
         tile_product_rows(s->p_t + i, BQ, false, k, shape->ldk, s->q_t + i * E, STRIP, view.n_keys, view.n_vec, E);
         tile_product_rows(s->ds_t + i, BQ, false, v, shape->ldv, s->do_t + i * E, STRIP, view.n_keys, view.n_vec, E);
-        gradient_strip(s->p_t + i, s->ds_t + i, view, shape->q_offset + i0 + i + 1 - k0, n_keys, s->row + i,
-                       s->row + BQ + i, shape->scale);
+        gradient_strip(s->p_t + i, s->ds_t + i, &view, n_keys, s->row + i, s->row + BQ + i, shape->scale);
     }
     int64_t seen_by_first = shape->q_offset + i0 + 1 - k0;
     for (int64_t j = 0; j < n_keys; j += TILE_ROWS) {
@@ -388,7 +414,7 @@ static void backward_pair(float *dk, float *dv, const float *k, const float *v, 
         int64_t here = min_i64(TILE_ROWS, n - i);
         int64_t seen = min_i64(seen_by_first + i + here - 1, n_keys);
         if (seen > 0) {
-            tile_product_columns(s->out + i * s->E_pad, s->E_pad, k0 != 0, s->ds_t + i, BQ, k_rows, ldk, here, n_vec,
+            tile_product_columns(s->out + i * s->E_pad, s->E_pad, !first_tile, s->ds_t + i, BQ, k_rows, ldk, here, n_vec,
                                  seen);
         }
     }
@@ -416,7 +442,7 @@ void NAME(vlorpi_attention_bwd)(float *dq, float *dk, float *dv, const float *q,
             s.row[BQ + i] = dot(do_i + i * shape->ldo, o + (i0 + i) * shape->ldo, E);
         }
         int64_t n_seen = shape->q_offset + i0 + n;
-        for (int64_t k0 = 0; k0 < n_seen; k0 += BK) {
+        for (int64_t k0 = vlorpi_attention_first(shape, i0); k0 < n_seen; k0 += BK) {
             backward_pair(dk + k0 * shape->ldk, dv + k0 * shape->ldv, k + k0 * shape->ldk, v + k0 * shape->ldv, &rows,
                           shape, &s, i0, n, k0, min_i64(BK, n_seen - k0));
         }
