@@ -43,7 +43,7 @@ typedef struct vlorpi_model_kernels {
     void (*add)(float *y, const float *x, int64_t n);
 
     /* rstd[t] = 1 / sqrt(mean_d x[t,d]^2 + eps);  y[t,d] = x[t,d] * rstd[t] * w[d]
-     *   y [N, D] overwritten, rstd [N] overwritten (NULL: not wanted), x [N, D], w [D] */
+     *   y [N, D] overwritten (may be x), rstd [N] overwritten (NULL: not wanted), x [N, D], w [D] */
     void (*rmsnorm_fwd)(float *y, float *rstd, const float *x, const float *w, int64_t N, int64_t D, float eps);
     /* dx[t,d] += rstd w[d] dy[t,d] - x[t,d] rstd^3 / D * sum_j dy[t,j] w[j] x[t,j]
      *   dx [N, D] accumulated (the residual path's gradient is already there) */

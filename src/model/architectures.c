@@ -13,7 +13,37 @@ static const vlorpi_architecture architectures[] = {
         .norm = VLORPI_NORM_RMS,
         .position = VLORPI_POSITION_ROPE,
         .mlp = VLORPI_MLP_SWIGLU,
+        .attention_bias_field = true,
+        .mlp_bias_field = true,
         .gguf_permutes_qk = true,
+        .default_positions = 2048,
+    },
+    {
+        /* Qwen2, Qwen2.5 */
+        .model_type = "qwen2",
+        .gguf_name = "qwen2",
+        .hf_class = "Qwen2ForCausalLM",
+        .norm = VLORPI_NORM_RMS,
+        .position = VLORPI_POSITION_ROPE,
+        .mlp = VLORPI_MLP_SWIGLU,
+        .qkv_bias = true,
+        .window = VLORPI_WINDOW_UPPER,
+        .default_kv_heads = 32,
+        .default_positions = 32768,
+    },
+    {
+        .model_type = "qwen3",
+        .gguf_name = "qwen3",
+        .hf_class = "Qwen3ForCausalLM",
+        .norm = VLORPI_NORM_RMS,
+        .position = VLORPI_POSITION_ROPE,
+        .mlp = VLORPI_MLP_SWIGLU,
+        .attention_bias_field = true,
+        .qk_norm = true,
+        .window = VLORPI_WINDOW_UPPER,
+        .default_kv_heads = 32,
+        .default_head_width = 128,
+        .default_positions = 32768,
     },
 };
 
@@ -29,15 +59,20 @@ const vlorpi_architecture *vlorpi_architecture_find(const char *model_type)
     return NULL;
 }
 
-const vlorpi_architecture *vlorpi_architecture_find_gguf(const char *gguf_name, size_t n_bytes)
+const vlorpi_architecture *vlorpi_architecture_find_gguf(const char *gguf_name, size_t n_bytes, bool windowed)
 {
+    const vlorpi_architecture *found = NULL;
     for (int i = 0; i < N_ARCHITECTURES; i++) {
-        const char *name = architectures[i].gguf_name;
-        if (strlen(name) == n_bytes && memcmp(name, gguf_name, n_bytes) == 0) {
-            return &architectures[i];
+        const vlorpi_architecture *row = &architectures[i];
+        if (strlen(row->gguf_name) != n_bytes || memcmp(row->gguf_name, gguf_name, n_bytes) != 0) {
+            continue;
         }
+        if ((row->window != VLORPI_WINDOW_NONE) == windowed) {
+            return row;
+        }
+        found = found != NULL ? found : row;
     }
-    return NULL;
+    return found;
 }
 
 void vlorpi_architecture_list(char *text, size_t n_bytes)

@@ -75,27 +75,68 @@ static vlorp_status mlp_backward(const backward_pass *b, vlorp_err *err)
     return norm_backward(b, VLORPI_SLOT_MLP_NORM, model->dh, acts->x_mid, acts->rstd2, err);
 }
 
-static vlorp_status attention_backward(const backward_pass *b, vlorp_err *err)
+/* Back through the norm of queries or keys, x as they were projected: the gradient dy becomes *dy, in the
+ * place of what was normalised; its weight's is handed over.  Nothing to do where there is no such norm. */
+static vlorp_status head_norm_backward(const backward_pass *b, vlorpi_slot slot, const float **dy, const float *x,
+                                       float *normed, const float *rstd, int64_t n_heads, vlorp_err *err)
+{
+    vlorpi_model *model = b->model;
+    int64_t E = model->config.E;
+    int param = model->layers[b->layer].param[slot];
+    if (param < 0) {
+        return VLORP_OK;
+    }
+    int64_t n_rows = b->pass->n * n_heads;
+    memset(normed, 0, (size_t)(n_rows * E) * sizeof(float));
+    memset(model->vector_grad, 0, (size_t)E * sizeof(float));
+    vlorpi_ops_norm_bwd(&model->ops, normed, model->vector_grad, *dy, x, vlorpi_model_norm(model, param), rstd, n_rows,
+                        E);
+    *dy = normed;
+    return b->sink->vector(b->sink->ctx, param, model->vector_grad, err);
+}
+
+/* From the gradient of attention's output in d_o to those of the three projections' outputs. */
+static vlorp_status heads_backward(const backward_pass *b, const float **dq, const float **dk, vlorp_err *err)
 {
     vlorpi_model *model = b->model;
     const vlorpi_model_config *c = &model->config;
     const vlorpi_layer_acts *acts = &model->layers[b->layer].acts;
+    const float *q = acts->q;
+    const float *k = acts->k;
+    if (c->arch->qk_norm) { /* what is kept are the projections */
+        q = vlorpi_model_ready(model, b->pass, b->layer, VLORPI_SLOT_Q_NORM, acts->q);
+        k = vlorpi_model_ready(model, b->pass, b->layer, VLORPI_SLOT_K_NORM, acts->k);
+    }
+    vlorpi_attention attention = vlorpi_model_attention(model, b->pass, b->layer);
+    vlorpi_ops_attention_bwd(&model->ops, model->dq, model->dk, model->dv, q, k, acts->v, acts->o, model->d_o,
+                             acts->lse, &attention);
+    vlorpi_ops_rope_bwd(&model->ops, model->dq, &b->pass->rope, b->pass->n, c->H, c->E);
+    vlorpi_ops_rope_bwd(&model->ops, model->dk, &b->pass->rope, b->pass->n, c->G, c->E);
+    *dq = model->dq;
+    *dk = model->dk;
+    VLORP_TRY(head_norm_backward(b, VLORPI_SLOT_Q_NORM, dq, acts->q, model->q_normed, model->q_rstd, c->H, err));
+    return head_norm_backward(b, VLORPI_SLOT_K_NORM, dk, acts->k, model->k_normed, model->k_rstd, c->G, err);
+}
+
+static vlorp_status attention_backward(const backward_pass *b, vlorp_err *err)
+{
+    vlorpi_model *model = b->model;
+    const vlorpi_layer_acts *acts = &model->layers[b->layer].acts;
+    const float *dq = NULL;
+    const float *dk = NULL;
 
     input_gradient(b, model->d_o, false, VLORPI_SLOT_O, model->x);
     VLORP_TRY(hand_over(b, VLORPI_SLOT_O, model->x, acts->o, err));
-    vlorpi_ops_attention_bwd(&model->ops, model->dq, model->dk, model->dv, acts->q, acts->k, acts->v, acts->o,
-                             model->d_o, acts->lse, &b->pass->attention);
-    vlorpi_ops_rope_bwd(&model->ops, model->dq, &b->pass->rope, b->pass->n, c->H, c->E);
-    vlorpi_ops_rope_bwd(&model->ops, model->dk, &b->pass->rope, b->pass->n, c->G, c->E);
+    VLORP_TRY(heads_backward(b, &dq, &dk, err));
 
     /* h takes the place of d_o; the MLP half has no more use for x_mid */
     const float *x = vlorpi_model_layer_input(model, b->layer, b->pass->n);
     float *dh = acts->x_mid;
     norm_again(b, VLORPI_SLOT_ATTN_NORM, x);
-    input_gradient(b, dh, false, VLORPI_SLOT_Q, model->dq);
-    VLORP_TRY(hand_over(b, VLORPI_SLOT_Q, model->dq, model->h, err));
-    input_gradient(b, dh, true, VLORPI_SLOT_K, model->dk);
-    VLORP_TRY(hand_over(b, VLORPI_SLOT_K, model->dk, model->h, err));
+    input_gradient(b, dh, false, VLORPI_SLOT_Q, dq);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_Q, dq, model->h, err));
+    input_gradient(b, dh, true, VLORPI_SLOT_K, dk);
+    VLORP_TRY(hand_over(b, VLORPI_SLOT_K, dk, model->h, err));
     input_gradient(b, dh, true, VLORPI_SLOT_V, model->dv);
     VLORP_TRY(hand_over(b, VLORPI_SLOT_V, model->dv, model->h, err));
     return norm_backward(b, VLORPI_SLOT_ATTN_NORM, dh, x, acts->rstd1, err);

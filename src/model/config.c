@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/status.h"
+#include "model/config_fields.h"
 #include "model/config_gguf.h"
 #include "model/names.h"
 
@@ -13,69 +14,13 @@ enum {
     MAX_LAYERS = 4096,
     MAX_WIDTH = 1 << 20,
     MAX_HEADS = 1 << 14,
-    MAX_HEAD_WIDTH = 1024,
     MAX_VOCABULARY = 1 << 24,
     MAX_POSITIONS = 1 << 28
 };
 
-/* A member that is absent or null counts as not there. */
-static const json_t *member(const json_t *object, const char *field)
-{
-    const json_t *value = json_object_get(object, field);
-    return json_is_null(value) ? NULL : value;
-}
-
-/* The getters leave *out as it is when the field is absent. */
-static vlorp_status get_int(const json_t *object, const char *field, int64_t *out, vlorp_err *err)
-{
-    const json_t *value = member(object, field);
-    if (value == NULL) {
-        return VLORP_OK;
-    }
-    if (!json_is_integer(value)) {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "field %s is not an integer", field);
-    }
-    *out = (int64_t)json_integer_value(value);
-    return VLORP_OK;
-}
-
-static vlorp_status get_required_int(const json_t *object, const char *field, int64_t *out, vlorp_err *err)
-{
-    if (member(object, field) == NULL) {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "field %s is missing", field);
-    }
-    return get_int(object, field, out, err);
-}
-
-static vlorp_status get_double(const json_t *object, const char *field, double *out, vlorp_err *err)
-{
-    const json_t *value = member(object, field);
-    if (value == NULL) {
-        return VLORP_OK;
-    }
-    if (!json_is_number(value)) {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "field %s is not a number", field);
-    }
-    *out = json_number_value(value);
-    return VLORP_OK;
-}
-
-static vlorp_status get_bool(const json_t *object, const char *field, bool *out, vlorp_err *err)
-{
-    const json_t *value = member(object, field);
-    if (value == NULL) {
-        return VLORP_OK;
-    }
-    if (!json_is_boolean(value)) {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "field %s is neither true nor false", field);
-    }
-    *out = json_is_true(value);
-    return VLORP_OK;
-}
-
 static vlorp_status find_architecture(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
 {
-    const char *model_type = json_string_value(member(root, "model_type"));
+    const char *model_type = json_string_value(vlorpi_config_field(root, "model_type"));
     if (model_type == NULL) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "field model_type is missing or not a string");
     }
@@ -88,90 +33,145 @@ static vlorp_status find_architecture(vlorpi_model_config *config, const json_t 
     return VLORP_OK;
 }
 
+static vlorp_status get_required_int(const json_t *object, const char *field, int64_t *out, vlorp_err *err)
+{
+    VLORP_TRY(vlorpi_config_required(object, field, err));
+    return vlorpi_config_int(object, field, out, err);
+}
+
+/* Key-value heads and the heads' width, where transformers' defaults differ by family. */
+static vlorp_status read_heads(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
+{
+    VLORP_TRY(get_required_int(root, "num_attention_heads", &config->H, err));
+    config->G = config->H;
+    if (json_object_get(root, "num_key_value_heads") == NULL && config->arch->default_kv_heads > 0) {
+        config->G = config->arch->default_kv_heads;
+    }
+    VLORP_TRY(vlorpi_config_int(root, "num_key_value_heads", &config->G, err));
+    if (vlorpi_config_field(root, "head_dim") != NULL) {
+        return vlorpi_config_int(root, "head_dim", &config->E, err);
+    }
+    config->E = config->arch->default_head_width;
+    if (config->E > 0) {
+        return VLORP_OK;
+    }
+    if (config->H < 1 || config->D % config->H != 0) {
+        VLORP_FAIL(err, VLORP_E_FORMAT, "hidden_size %lld is no multiple of num_attention_heads %lld",
+                   (long long)config->D, (long long)config->H);
+    }
+    config->E = config->D / config->H;
+    return VLORP_OK;
+}
+
 static vlorp_status read_sizes(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
 {
     VLORP_TRY(get_required_int(root, "hidden_size", &config->D, err));
     VLORP_TRY(get_required_int(root, "num_hidden_layers", &config->L, err));
-    VLORP_TRY(get_required_int(root, "num_attention_heads", &config->H, err));
+    VLORP_TRY(read_heads(config, root, err));
     VLORP_TRY(get_required_int(root, "intermediate_size", &config->F, err));
     VLORP_TRY(get_required_int(root, "vocab_size", &config->V, err));
-    config->G = config->H;
-    VLORP_TRY(get_int(root, "num_key_value_heads", &config->G, err));
-    if (member(root, "head_dim") != NULL) {
-        VLORP_TRY(get_int(root, "head_dim", &config->E, err));
-    } else if (config->H > 0 && config->D % config->H == 0) {
-        config->E = config->D / config->H;
-    } else {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "hidden_size %lld is no multiple of num_attention_heads %lld",
-                   (long long)config->D, (long long)config->H);
-    }
-    config->max_positions = 2048;
-    return get_int(root, "max_position_embeddings", &config->max_positions, err);
+    config->max_positions = config->arch->default_positions;
+    return vlorpi_config_int(root, "max_position_embeddings", &config->max_positions, err);
 }
 
-/* rope_theta stands at top level or in rope_parameters; a scaling other than "default" is refused. */
-static vlorp_status read_rope(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
+/* layer_types, as newer versions write it, instead of max_window_layers: whole layers, then windowed ones. */
+static vlorp_status read_layer_types(vlorpi_model_config *config, const json_t *types, vlorp_err *err)
 {
-    static const char *const places[] = {"rope_scaling", "rope_parameters"};
-    config->rope_theta = 10000;
-    VLORP_TRY(get_double(root, "rope_theta", &config->rope_theta, err));
-    double rotated = 1;
-    VLORP_TRY(get_double(root, "partial_rotary_factor", &rotated, err));
-    for (int i = 0; i < 2; i++) {
-        const json_t *rope = member(root, places[i]);
-        if (rope == NULL) {
-            continue;
-        }
-        if (!json_is_object(rope)) {
-            VLORP_FAIL(err, VLORP_E_FORMAT, "field %s is not an object", places[i]);
-        }
-        const json_t *type = member(rope, "rope_type");
-        type = type != NULL ? type : member(rope, "type");
-        if (type != NULL && (!json_is_string(type) || strcmp(json_string_value(type), "default") != 0)) {
-            VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s has the type %.32s; only \"default\" is supported", places[i],
-                       json_is_string(type) ? json_string_value(type) : "(not a string)");
-        }
-        VLORP_TRY(get_double(rope, "rope_theta", &config->rope_theta, err));
-        VLORP_TRY(get_double(rope, "partial_rotary_factor", &rotated, err));
+    if (!json_is_array(types) || (int64_t)json_array_size(types) != config->L) {
+        VLORP_FAIL(err, VLORP_E_FORMAT, "field layer_types is not a list of num_hidden_layers names");
     }
-    if (!(rotated == 1.0)) {
-        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "partial_rotary_factor %g is not supported, only 1", rotated);
+    config->window_begin = config->L;
+    for (int64_t l = 0; l < config->L; l++) {
+        const char *type = json_string_value(json_array_get(types, (size_t)l));
+        bool sliding = type != NULL && strcmp(type, "sliding_attention") == 0;
+        if (!sliding && (type == NULL || strcmp(type, "full_attention") != 0)) {
+            VLORP_FAIL(err, VLORP_E_UNSUPPORTED,
+                       "layer_types has %.32s; supported are full_attention, sliding_attention",
+                       type != NULL ? type : "(not a string)");
+        }
+        if (!sliding && config->window_begin < l) {
+            VLORP_FAIL(err, VLORP_E_UNSUPPORTED,
+                       "layer_types: layer %lld is full_attention after sliding ones, which is not supported",
+                       (long long)l);
+        }
+        config->window_begin = sliding && config->window_begin > l ? l : config->window_begin;
     }
+    if (config->window_begin < config->L && config->window == 0) {
+        VLORP_FAIL(err, VLORP_E_FORMAT, "layer_types has sliding_attention without use_sliding_window");
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status read_window(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
+{
+    vlorpi_window_kind kind = config->arch->window;
+    config->window = 0;
+    config->window_begin = 0;
+    bool used = kind == VLORPI_WINDOW_ALL;
+    if (kind == VLORPI_WINDOW_UPPER) {
+        VLORP_TRY(vlorpi_config_bool(root, "use_sliding_window", &used, err));
+    }
+    if (used && json_object_get(root, "sliding_window") == NULL) {
+        config->window = VLORPI_DEFAULT_WINDOW; /* null, in contrast, means none */
+    } else if (used && vlorpi_config_field(root, "sliding_window") != NULL) {
+        VLORP_TRY(vlorpi_config_int(root, "sliding_window", &config->window, err));
+        if (config->window < 1) {
+            VLORP_FAIL(err, VLORP_E_FORMAT, "sliding_window is %lld, below 1", (long long)config->window);
+        }
+    }
+    if (kind != VLORPI_WINDOW_UPPER) {
+        return VLORP_OK;
+    }
+    if (vlorpi_config_field(root, "layer_types") != NULL) {
+        return read_layer_types(config, vlorpi_config_field(root, "layer_types"), err);
+    }
+    config->window_begin = VLORPI_DEFAULT_WINDOW_BEGIN;
+    return vlorpi_config_int(root, "max_window_layers", &config->window_begin, err);
+}
+
+static vlorp_status read_biases(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
+{
+    bool attention = false;
+    bool mlp = false;
+    if (config->arch->attention_bias_field) {
+        VLORP_TRY(vlorpi_config_bool(root, "attention_bias", &attention, err));
+    }
+    if (config->arch->mlp_bias_field) {
+        VLORP_TRY(vlorpi_config_bool(root, "mlp_bias", &mlp, err));
+    }
+    config->qkv_bias = attention || config->arch->qkv_bias;
+    config->out_bias = attention || config->arch->out_bias;
+    config->mlp_bias = mlp || config->arch->mlp_bias;
     return VLORP_OK;
 }
 
 static vlorp_status read_traits(vlorpi_model_config *config, const json_t *root, vlorp_err *err)
 {
-    bool attention_bias = false;
-    VLORP_TRY(get_bool(root, "attention_bias", &attention_bias, err));
-    config->mlp_bias = false;
-    VLORP_TRY(get_bool(root, "mlp_bias", &config->mlp_bias, err));
-    config->qkv_bias = attention_bias || config->arch->qkv_bias;
-    config->out_bias = attention_bias || config->arch->out_bias;
-    config->mlp_bias = config->mlp_bias || config->arch->mlp_bias;
+    VLORP_TRY(read_biases(config, root, err));
+    VLORP_TRY(read_window(config, root, err));
     config->tied = false;
-    VLORP_TRY(get_bool(root, "tie_word_embeddings", &config->tied, err));
-    const json_t *activation = member(root, "hidden_act");
+    VLORP_TRY(vlorpi_config_bool(root, "tie_word_embeddings", &config->tied, err));
+    const json_t *activation = vlorpi_config_field(root, "hidden_act");
     if (activation != NULL && (!json_is_string(activation) || strcmp(json_string_value(activation), "silu") != 0)) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "hidden_act is %.32s; only \"silu\" is supported",
                    json_is_string(activation) ? json_string_value(activation) : "(not a string)");
     }
-    if (member(root, "quantization_config") != NULL) {
+    if (vlorpi_config_field(root, "quantization_config") != NULL) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "quantization_config: quantised Hugging Face weights are not supported");
     }
     double eps = 1e-6;
-    VLORP_TRY(get_double(root, "rms_norm_eps", &eps, err));
+    VLORP_TRY(vlorpi_config_double(root, "rms_norm_eps", &eps, err));
     config->norm_eps = (float)eps;
     config->init_std = 0.02;
-    return get_double(root, "initializer_range", &config->init_std, err);
+    return vlorpi_config_double(root, "initializer_range", &config->init_std, err);
 }
 
 /* torch_dtype, or dtype as newer versions write it; without both what the embedding is stored in. */
 static vlorp_status read_dtype(vlorpi_model_config *config, const json_t *root, const vlorpi_source *source,
                                vlorp_err *err)
 {
-    const json_t *value = member(root, "torch_dtype");
-    value = value != NULL ? value : member(root, "dtype");
+    const json_t *value = vlorpi_config_field(root, "torch_dtype");
+    value = value != NULL ? value : vlorpi_config_field(root, "dtype");
     if (value == NULL) {
         char name[VLORPI_NAME_BYTES];
         vlorpi_slot_name_hf(name, VLORPI_SLOT_EMBED, 0);
@@ -203,7 +203,7 @@ static vlorp_status config_from_json(vlorpi_model_config *config, const vlorpi_s
     }
     VLORP_TRY(find_architecture(config, root, err));
     VLORP_TRY(read_sizes(config, root, err));
-    VLORP_TRY(read_rope(config, root, err));
+    VLORP_TRY(vlorpi_rope_from_json(&config->rope, root, config->max_positions, err));
     VLORP_TRY(read_traits(config, root, err));
     return read_dtype(config, root, source, err);
 }
@@ -223,7 +223,7 @@ static vlorp_status check(const vlorpi_model_config *config, vlorp_err *err)
     VLORP_TRY(check_range("num_hidden_layers", config->L, MAX_LAYERS, err));
     VLORP_TRY(check_range("num_attention_heads", config->H, MAX_HEADS, err));
     VLORP_TRY(check_range("num_key_value_heads", config->G, config->H, err));
-    VLORP_TRY(check_range("head_dim", config->E, MAX_HEAD_WIDTH, err));
+    VLORP_TRY(check_range("head_dim", config->E, VLORPI_MAX_HEAD_WIDTH, err));
     VLORP_TRY(check_range("intermediate_size", config->F, MAX_WIDTH, err));
     VLORP_TRY(check_range("vocab_size", config->V, MAX_VOCABULARY, err));
     VLORP_TRY(check_range("max_position_embeddings", config->max_positions, MAX_POSITIONS, err));
@@ -237,8 +237,17 @@ static vlorp_status check(const vlorpi_model_config *config, vlorp_err *err)
     if (!(config->norm_eps > 0) || !(config->norm_eps < 1)) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "rms_norm_eps %g is outside (0, 1)", (double)config->norm_eps);
     }
-    if (!(config->rope_theta > 1) || !isfinite(config->rope_theta)) {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "rope_theta %g is not above 1", config->rope_theta);
+    if (!(config->rope.theta > 1) || !isfinite(config->rope.theta)) {
+        VLORP_FAIL(err, VLORP_E_FORMAT, "rope_theta %g is not above 1", config->rope.theta);
+    }
+    if (config->window > MAX_POSITIONS || config->rope.original > MAX_POSITIONS) {
+        VLORP_FAIL(err, VLORP_E_FORMAT, "%s is %lld, above %lld",
+                   config->window > MAX_POSITIONS ? "sliding_window" : "original_max_position_embeddings",
+                   (long long)(config->window > MAX_POSITIONS ? config->window : config->rope.original),
+                   (long long)MAX_POSITIONS);
+    }
+    if (config->window_begin < 0) {
+        VLORP_FAIL(err, VLORP_E_FORMAT, "max_window_layers is %lld, below 0", (long long)config->window_begin);
     }
     if (!(config->init_std >= 0) || !(config->init_std < 100)) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "initializer_range %g is outside [0, 100)", config->init_std);
@@ -262,24 +271,44 @@ vlorp_status vlorpi_model_config_load(vlorpi_model_config *config, const vlorpi_
     return status;
 }
 
+/* Window and biases, in the family's own fields; -1 when out of memory. */
+static int put_traits(const vlorpi_model_config *config, json_t *root)
+{
+    const vlorpi_architecture *arch = config->arch;
+    int failed = 0;
+    if (arch->attention_bias_field) {
+        failed |= json_object_set_new(root, "attention_bias", json_boolean(config->out_bias));
+    }
+    if (arch->mlp_bias_field) {
+        failed |= json_object_set_new(root, "mlp_bias", json_boolean(config->mlp_bias));
+    }
+    if (arch->window != VLORPI_WINDOW_NONE) { /* written in any case: without the field there would be a window */
+        failed |= json_object_set_new(root, "sliding_window",
+                                      config->window > 0 ? json_integer(config->window) : json_null());
+    }
+    if (arch->window == VLORPI_WINDOW_UPPER) {
+        failed |= json_object_set_new(root, "use_sliding_window", json_boolean(config->window > 0));
+        failed |= json_object_set_new(root, "max_window_layers", json_integer(config->window_begin));
+    }
+    return failed;
+}
+
 json_t *vlorpi_model_config_to_json(const vlorpi_model_config *config, vlorp_dtype dtype, int32_t bos, int32_t eos)
 {
     static const char *const dtype_names[] = {
         [VLORP_F32] = "float32", [VLORP_BF16] = "bfloat16", [VLORP_F16] = "float16"};
     json_t *root = json_pack(
-        "{s:[s], s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:f, s:b, s:b, s:b, s:s}",
-        "architectures", config->arch->hf_class, "model_type", config->arch->model_type, "hidden_act", "silu",
-        "hidden_size", (json_int_t)config->D, "num_hidden_layers", (json_int_t)config->L, "num_attention_heads",
+        "{s:[s], s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:f, s:f, s:b, s:s}", "architectures",
+        config->arch->hf_class, "model_type", config->arch->model_type, "hidden_act", "silu", "hidden_size",
+        (json_int_t)config->D, "num_hidden_layers", (json_int_t)config->L, "num_attention_heads",
         (json_int_t)config->H, "num_key_value_heads", (json_int_t)config->G, "head_dim", (json_int_t)config->E,
         "intermediate_size", (json_int_t)config->F, "vocab_size", (json_int_t)config->V, "max_position_embeddings",
-        (json_int_t)config->max_positions, "rms_norm_eps", (double)config->norm_eps, "rope_theta",
-        config->rope_theta, "initializer_range", config->init_std, "attention_bias", (int)config->out_bias,
-        "mlp_bias", (int)config->mlp_bias, "tie_word_embeddings", (int)config->tied, "torch_dtype",
-        dtype_names[dtype]);
+        (json_int_t)config->max_positions, "rms_norm_eps", (double)config->norm_eps, "initializer_range",
+        config->init_std, "tie_word_embeddings", (int)config->tied, "torch_dtype", dtype_names[dtype]);
     if (root == NULL) {
         return NULL;
     }
-    int failed = 0;
+    int failed = vlorpi_rope_to_json(&config->rope, root) | put_traits(config, root);
     if (bos >= 0) {
         failed |= json_object_set_new(root, "bos_token_id", json_integer(bos));
     }

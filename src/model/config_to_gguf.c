@@ -33,5 +33,5 @@ void vlorpi_model_config_put_gguf(vlorpi_gguf_writer *w, const vlorpi_model_conf
     put_int(w, config, "attention.value_length", config->E);
     put_int(w, config, "rope.dimension_count", config->E);
     put_float(w, config, "attention.layer_norm_rms_epsilon", (double)config->norm_eps);
-    put_float(w, config, "rope.freq_base", config->rope_theta);
+    put_float(w, config, "rope.freq_base", config->rope.theta);
 }

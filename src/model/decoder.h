@@ -16,8 +16,8 @@
  * With checkpointing, and without backward, all layers share one set. */
 typedef struct vlorpi_layer_acts {
     float *rstd1;   /* [T] of the attention norm */
-    float *q;       /* [T, H*E] rotated */
-    float *k, *v;   /* [T, G*E], k rotated */
+    float *q;       /* [T, H*E] rotated, but as projected where q and k are normalised */
+    float *k, *v;   /* [T, G*E], k as q */
     float *o;       /* [T, H*E] attention's output */
     float *lse;     /* [H, T] */
     float *x_mid;   /* [T, D] the stream between the two halves */
@@ -52,13 +52,15 @@ struct vlorpi_model {
     /* activations; buffers of one bracket are never alive at the same time and share memory */
     float *x;                            /* [T, D] */
     float *h, *act, *d_o, *x_in32;       /* {h [T, D], x_in32 [T, D] under bf16} {act [T, F]} {d_o [T, H*E]} */
-    float *d_act, *dh, *dq, *dk, *dv;    /* {d_act [T, F]} {dh [T, D]} {dq [T, H*E], dk, dv [T, G*E]} */
+    float *d_act, *dh, *dq, *dk, *dv;    /* {d_act [T, F]} {dh [T, D]} {dq [T, H*E], dk, dv [T, G*E]; these: */
+    float *q_normed, *k_normed;          /* with q/k norm: [T, H*E], [T, G*E] normalised and rotated for backward */
+    float *q_rstd, *k_rstd;              /* [T, H], [T, G] of these norms} */
     float *head_x, *head_h, *head_dh;    /* [head_rows, D] */
     float *logits, *losses, *head_rstd;  /* [head_rows, V], [head_rows], [head_rows] */
 
     /* workspace */
     float *rope_cos, *rope_sin; /* [max positions, E/2] */
-    float *norm_w;              /* [D] a norm's weight as fp32 */
+    float *norm_w;              /* [widest norm] a norm's weight as fp32 */
     float *bias_w;              /* [widest output] a bias as fp32 */
     float *vector_grad;         /* [widest output] the gradient of a norm or a bias */
     float *ones;                /* [T] when there are biases */
@@ -86,10 +88,18 @@ vlorpi_linear vlorpi_model_head(const vlorpi_model *model);
 const float *vlorpi_model_norm(const vlorpi_model *model, int param);
 bool vlorpi_model_has_biases(const vlorpi_model_config *config);
 
+/* The pass's attention as the layer has it. */
+vlorpi_attention vlorpi_model_attention(const vlorpi_model *model, const vlorpi_pass *pass, int layer);
+
 /* Embedding and all layers: x = the stream after the last layer. */
 void vlorpi_model_forward(vlorpi_model *model, const vlorpi_pass *pass);
 /* A checkpointed layer once more, from its kept input up to gate and up. */
 void vlorpi_model_recompute(vlorpi_model *model, const vlorpi_pass *pass, int layer);
+/* The layer's queries x (slot Q_NORM) or keys x (K_NORM) made ready for attention: normalised head by head
+ * where the family does that, and rotated.  In place, and in the result; but where they are normalised
+ * and backward follows, x stays and the result is q_normed or k_normed. */
+float *vlorpi_model_ready(const vlorpi_model *model, const vlorpi_pass *pass, int layer, vlorpi_slot slot, float *x);
+
 /* The layer's input as fp32, in place or in x_in32. */
 const float *vlorpi_model_layer_input(const vlorpi_model *model, int layer, int64_t n);
 

@@ -13,6 +13,33 @@ const float *vlorpi_model_layer_input(const vlorpi_model *model, int layer, int6
     return model->x_in32;
 }
 
+float *vlorpi_model_ready(const vlorpi_model *model, const vlorpi_pass *pass, int layer, vlorpi_slot slot, float *x)
+{
+    const vlorpi_model_config *c = &model->config;
+    bool query = slot == VLORPI_SLOT_Q_NORM;
+    int64_t n_heads = query ? c->H : c->G;
+    int param = model->layers[layer].param[slot];
+    float *y = x;
+    if (param >= 0) {
+        float *rstd = NULL;
+        if (pass->keep) {
+            y = query ? model->q_normed : model->k_normed;
+            rstd = query ? model->q_rstd : model->k_rstd;
+        }
+        const float *w = vlorpi_model_norm(model, param);
+        vlorpi_ops_norm(&model->ops, y, rstd, NULL, x, w, pass->n * n_heads, c->E, c->norm_eps);
+    }
+    vlorpi_ops_rope(&model->ops, y, &pass->rope, pass->n, n_heads, c->E);
+    return y;
+}
+
+vlorpi_attention vlorpi_model_attention(const vlorpi_model *model, const vlorpi_pass *pass, int layer)
+{
+    vlorpi_attention attention = pass->attention;
+    attention.window = vlorpi_model_window(&model->config, layer);
+    return attention;
+}
+
 /* x += attention(norm(x)) */
 static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, float *x)
 {
@@ -20,17 +47,9 @@ static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, 
     const vlorpi_ops *ops = &model->ops;
     vlorpi_layer *layer = &model->layers[l];
     vlorpi_layer_acts *acts = &layer->acts;
-    float *k = acts->k;
-    float *v = acts->v;
-    const float *all_k = k;
-    const float *all_v = v;
-    if (pass->cached) {
-        int64_t at = pass->attention.n_past * c->G * c->E;
-        k = layer->cache_k + at;
-        v = layer->cache_v + at;
-        all_k = layer->cache_k;
-        all_v = layer->cache_v;
-    }
+    int64_t at = pass->attention.n_past * c->G * c->E;
+    float *k = pass->cached ? layer->cache_k + at : acts->k;
+    float *v = pass->cached ? layer->cache_v + at : acts->v;
     const float *w = vlorpi_model_norm(model, layer->param[VLORPI_SLOT_ATTN_NORM]);
     vlorpi_ops_norm(ops, model->h, acts->rstd1, NULL, x, w, pass->n, c->D, c->norm_eps);
 
@@ -41,9 +60,10 @@ static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, 
     linear = vlorpi_model_linear(model, l, VLORPI_SLOT_V);
     vlorpi_ops_linear(ops, v, false, model->h, &linear, pass->n);
 
-    vlorpi_ops_rope(ops, acts->q, &pass->rope, pass->n, c->H, c->E);
-    vlorpi_ops_rope(ops, k, &pass->rope, pass->n, c->G, c->E);
-    vlorpi_ops_attention(ops, acts->o, acts->lse, acts->q, all_k, all_v, &pass->attention);
+    const float *q = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_Q_NORM, acts->q);
+    k = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_K_NORM, k);
+    vlorpi_attention attention = vlorpi_model_attention(model, pass, l);
+    vlorpi_ops_attention(ops, acts->o, acts->lse, q, k - at, v - at, &attention);
 
     linear = vlorpi_model_linear(model, l, VLORPI_SLOT_O);
     vlorpi_ops_linear(ops, x, true, acts->o, &linear, pass->n);

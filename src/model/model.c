@@ -54,6 +54,8 @@ static bool slot_shape(const vlorpi_model_config *c, vlorpi_slot slot, int64_t *
         [VLORPI_SLOT_K_BIAS] = {kv, 1, c->qkv_bias},
         [VLORPI_SLOT_V] = {kv, c->D, true},
         [VLORPI_SLOT_V_BIAS] = {kv, 1, c->qkv_bias},
+        [VLORPI_SLOT_Q_NORM] = {c->E, 1, c->arch->qk_norm},
+        [VLORPI_SLOT_K_NORM] = {c->E, 1, c->arch->qk_norm},
         [VLORPI_SLOT_O] = {c->D, q, true},
         [VLORPI_SLOT_O_BIAS] = {c->D, 1, c->out_bias},
         [VLORPI_SLOT_MLP_NORM] = {c->D, 1, true},

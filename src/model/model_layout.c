@@ -66,6 +66,12 @@ static void place_dqkv(vlorpi_model *model, vlorpi_arena *arena)
     model->dq = push_rows(model, arena, model->config.H * model->config.E);
     model->dk = push_rows(model, arena, model->config.G * model->config.E);
     model->dv = push_rows(model, arena, model->config.G * model->config.E);
+    if (model->config.arch->qk_norm) {
+        model->q_normed = push_rows(model, arena, model->config.H * model->config.E);
+        model->k_normed = push_rows(model, arena, model->config.G * model->config.E);
+        model->q_rstd = push_rows(model, arena, model->config.H);
+        model->k_rstd = push_rows(model, arena, model->config.G);
+    }
 }
 
 /* What a layer's forward and backward need besides what is kept. */
@@ -159,7 +165,7 @@ static void fill_rope(vlorpi_model *model, int64_t n_positions)
 {
     int64_t half = model->config.E / 2;
     for (int64_t i = 0; i < half; i++) {
-        double frequency = pow(model->config.rope_theta, -2.0 * (double)i / (double)model->config.E);
+        double frequency = vlorpi_rope_frequency(&model->config.rope, model->config.E, i);
         for (int64_t p = 0; p < n_positions; p++) {
             double angle = (double)p * frequency;
             model->rope_cos[p * half + i] = (float)cos(angle);
@@ -178,7 +184,8 @@ static void layout_workspace(vlorpi_model *model, vlorpi_arena *arena)
 
     model->rope_cos = vlorpi_arena_push(arena, n_positions, (size_t)(c->E / 2) * sizeof(float));
     model->rope_sin = vlorpi_arena_push(arena, n_positions, (size_t)(c->E / 2) * sizeof(float));
-    model->norm_w = vlorpi_arena_push_f32(arena, model->dtype == VLORP_F32 ? 0 : c->D);
+    int64_t widest_norm = c->arch->qk_norm ? max2(c->D, c->E) : c->D;
+    model->norm_w = vlorpi_arena_push_f32(arena, model->dtype == VLORP_F32 ? 0 : widest_norm);
     model->vector_grad = vlorpi_arena_push_f32(arena, usage->backward ? widest : 0);
     bool biases = vlorpi_model_has_biases(c);
     model->bias_w = vlorpi_arena_push_f32(arena, biases && model->dtype != VLORP_F32 ? widest : 0);

@@ -40,7 +40,7 @@ void vlorpi_ops_linear_bwd(const vlorpi_ops *ops, float *dx, bool accumulate, co
 void vlorpi_ops_embed(const vlorpi_ops *ops, float *y, const void *table, vlorp_dtype dtype, const int32_t *ids,
                       int64_t N, int64_t D);
 
-/* y, rstd overwritten (rstd NULL: not wanted); copy [N, D] receives x as it is (NULL: not wanted) */
+/* y (may be x), rstd overwritten (rstd NULL: not wanted); copy [N, D] receives x as it is (NULL: not wanted) */
 void vlorpi_ops_norm(const vlorpi_ops *ops, float *y, float *rstd, float *copy, const float *x, const float *w,
                      int64_t N, int64_t D, float eps);
 /* dx [N, D] and dw [D] accumulated */
@@ -65,6 +65,7 @@ typedef struct vlorpi_attention {
     int64_t H, G, E;
     const int32_t *segment_begin; /* [n_segments + 1] */
     int64_t n_segments;
+    int64_t window; /* a token sees the last so many; 0: all */
     int64_t n_past; /* tokens before token 0 in k and v (key-value cache, one segment); else 0 */
     int64_t ld_lse; /* lse is [H, ld_lse] */
 } vlorpi_attention;

@@ -33,6 +33,7 @@ static vlorpi_attention_shape shape_of(const vlorpi_attention *a, int64_t n_q, i
     return (vlorpi_attention_shape){.n_q = n_q,
                                     .n_kv = q_offset + n_q,
                                     .q_offset = q_offset,
+                                    .window = a->window,
                                     .E = a->E,
                                     .ldq = ldq,
                                     .ldk = ldk,

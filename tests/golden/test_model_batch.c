@@ -1,5 +1,6 @@
 /* Properties of a pass: packing and checkpointing change nothing, nothing allocates, and a batch that
  * does not fit the model is refused. */
+#include "golden/tiny_models.h"
 #include "model_fixture.h"
 
 enum { N_EXAMPLES = 3, N_TOKENS = 150 };
@@ -70,11 +71,10 @@ static void free_gradients(float **copy, int n)
 static void test_packing(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"tests/golden/data/wide_vocabulary/config.json",
-                                        "tests/golden/data/tiny_untied"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i <= N_TINY_MODELS; i++) {
+        const char *path = i < N_TINY_MODELS ? tiny_models[i].folder : "tests/golden/data/wide_vocabulary/config.json";
         vlorpi_model_usage usage = usage_of(false);
-        model_fixture *f = model_fixture_open(paths[i], NULL, VLORP_F32, &usage);
+        model_fixture *f = model_fixture_open(path, NULL, VLORP_F32, &usage);
         const vlorpi_params *params = vlorpi_model_params(f->model);
         examples e;
         make_examples(&e, vlorpi_model_config_of(f->model)->V);
@@ -98,10 +98,9 @@ static void test_packing(void **state)
 static void test_checkpointing(void **state)
 {
     (void)state;
-    for (int variant = 0; variant < 4; variant++) {
+    for (int variant = 0; variant < 2 * N_TINY_MODELS; variant++) {
         vlorp_dtype dtype = (variant & 1) != 0 ? VLORP_BF16 : VLORP_F32;
-        const char *path =
-            (variant & 2) != 0 ? "tests/golden/data/tiny_biased" : "tests/golden/data/tiny_untied";
+        const char *path = tiny_models[variant / 2].folder;
         vlorpi_model_usage usage = usage_of(false);
         model_fixture *a = model_fixture_open(path, NULL, dtype, &usage);
         usage = usage_of(true);
@@ -164,11 +163,10 @@ static void test_evaluation(void **state)
 static void test_bf16_gradients(void **state)
 {
     (void)state;
-    static const char *const paths[] = {"tests/golden/data/tiny_untied", "tests/golden/data/tiny_biased"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < N_TINY_MODELS; i++) {
         vlorpi_model_usage usage = usage_of(true);
-        model_fixture *exact = model_fixture_open(paths[i], NULL, VLORP_F32, &usage);
-        model_fixture *rounded = model_fixture_open(paths[i], NULL, VLORP_BF16, &usage);
+        model_fixture *exact = model_fixture_open(tiny_models[i].folder, NULL, VLORP_F32, &usage);
+        model_fixture *rounded = model_fixture_open(tiny_models[i].folder, NULL, VLORP_BF16, &usage);
         examples e;
         make_examples(&e, vlorpi_model_config_of(exact->model)->V);
         (void)run(exact, &e, 0, 3);

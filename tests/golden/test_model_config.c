@@ -1,5 +1,6 @@
 /* Configurations: both forms of one model agree, what is missing takes transformers' defaults, and what
  * is wrong or not supported is refused by name; weights that do not fit are refused by tensor. */
+#include "golden/tiny_models.h"
 #include "model_fixture.h"
 
 #include <unistd.h>
@@ -28,8 +29,11 @@ static int remove_folder(void **state)
 }
 
 #define SIZES                                                                                          \
-    "\"model_type\": \"llama\", \"hidden_size\": 64, \"num_hidden_layers\": 2, \"intermediate_size\": 96, " \
-    "\"vocab_size\": 100, \"num_attention_heads\": 4"
+    "\"hidden_size\": 64, \"num_hidden_layers\": 2, \"intermediate_size\": 96, \"vocab_size\": 100, " \
+    "\"num_attention_heads\": 4"
+#define LLAMA "{\"model_type\": \"llama\", " SIZES
+#define QWEN2 "{\"model_type\": \"qwen2\", " SIZES
+#define QWEN3 "{\"model_type\": \"qwen3\", " SIZES
 
 static vlorp_status load(vlorpi_model_config *config, const char *text, vlorp_err *err)
 {
@@ -54,17 +58,54 @@ static void test_defaults(void **state)
     (void)state;
     vlorp_err err = {0};
     vlorpi_model_config c;
-    ASSERT_OK(load(&c, "{" SIZES "}", &err));
+    ASSERT_OK(load(&c, LLAMA "}", &err));
     assert_string_equal(c.arch->model_type, "llama");
-    assert_true(c.G == 4 && c.E == 16 && c.max_positions == 2048 && c.rope_theta == 10000);
+    assert_true(c.G == 4 && c.E == 16 && c.max_positions == 2048 && c.rope.theta == 10000);
     assert_true(!c.tied && !c.qkv_bias && !c.out_bias && !c.mlp_bias && c.dtype == VLORP_F32);
     assert_true(c.norm_eps == 1e-6f && c.init_std == 0.02);
 
-    ASSERT_OK(load(&c, "{" SIZES ", \"head_dim\": 8, \"num_key_value_heads\": 2, \"attention_bias\": true,"
+    ASSERT_OK(load(&c, LLAMA ", \"head_dim\": 8, \"num_key_value_heads\": 2, \"attention_bias\": true,"
                        "\"rope_parameters\": {\"rope_type\": \"default\", \"rope_theta\": 5e5},"
                        "\"rope_scaling\": null, \"dtype\": \"bfloat16\", \"tie_word_embeddings\": true}", &err));
-    assert_true(c.G == 2 && c.E == 8 && c.rope_theta == 5e5 && c.qkv_bias && c.out_bias && !c.mlp_bias);
+    assert_true(c.G == 2 && c.E == 8 && c.rope.theta == 5e5 && c.qkv_bias && c.out_bias && !c.mlp_bias);
     assert_true(c.dtype == VLORP_BF16 && c.tied);
+}
+
+static void test_rope(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorpi_model_config c;
+    ASSERT_OK(load(&c, LLAMA ", \"rope_theta\": 2e4, \"rope_parameters\": {\"rope_type\": \"linear\", \"factor\": 2}}",
+                   &err));
+    assert_true(c.rope.theta == 2e4 && c.rope.kind == VLORPI_ROPE_LINEAR && c.rope.factor == 2);
+    /* where both are there, rope_scaling wins; the original context may stand at top level, or nowhere */
+    static const char llama3[] =
+        LLAMA ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1,"
+              "\"high_freq_factor\": 4, \"rope_theta\": 3e4}, \"rope_parameters\": {\"type\": \"yarn\"}%s}";
+    char text[1024];
+    (void)snprintf(text, sizeof text, llama3, ", \"original_max_position_embeddings\": 77");
+    ASSERT_OK(load(&c, text, &err));
+    assert_true(c.rope.theta == 3e4 && c.rope.kind == VLORPI_ROPE_LLAMA3 && c.rope.original == 77);
+    (void)snprintf(text, sizeof text, llama3, "");
+    ASSERT_OK(load(&c, text, &err));
+    assert_int_equal(c.rope.original, 2048);
+}
+
+/* Where fields are missing, what transformers takes for the family. */
+static void test_families(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorpi_model_config c;
+    ASSERT_OK(load(&c, QWEN2 ", \"num_key_value_heads\": null, \"attention_bias\": true}", &err));
+    assert_true(c.G == 4 && c.E == 16 && c.max_positions == 32768 && c.qkv_bias && !c.out_bias && c.window == 0);
+    assert_int_equal(load(&c, QWEN2 "}", &err), VLORP_E_FORMAT); /* 32 key-value heads for 4 */
+    ASSERT_OK(load(&c, QWEN3 ", \"num_key_value_heads\": 2, \"use_sliding_window\": true}", &err));
+    assert_true(c.G == 2 && c.E == 128 && !c.qkv_bias && c.window == 4096 && c.window_begin == 28);
+    ASSERT_OK(load(&c, QWEN3 ", \"num_key_value_heads\": 2, \"use_sliding_window\": true, \"sliding_window\": 5,"
+                             "\"layer_types\": [\"full_attention\", \"sliding_attention\"]}", &err));
+    assert_true(vlorpi_model_window(&c, 0) == 0 && vlorpi_model_window(&c, 1) == 5);
 }
 
 static void test_refusals(void **state)
@@ -79,24 +120,47 @@ static void test_refusals(void **state)
         {"[]", VLORP_E_FORMAT, "config.json"},
         {"{\"model_type\": \"mamba\"}", VLORP_E_UNSUPPORTED, "llama"},
         {"{\"model_type\": \"llama\"}", VLORP_E_FORMAT, "hidden_size"},
-        {"{" SIZES ", \"head_dim\": 7}", VLORP_E_FORMAT, "head_dim"},
-        {"{" SIZES ", \"head_dim\": 1000000}", VLORP_E_FORMAT, "head_dim"},
-        {"{" SIZES ", \"head_dim\": -2}", VLORP_E_FORMAT, "head_dim"},
-        {"{" SIZES ", \"num_key_value_heads\": 3}", VLORP_E_FORMAT, "num_key_value_heads"},
-        {"{" SIZES ", \"num_key_value_heads\": 0}", VLORP_E_FORMAT, "num_key_value_heads"},
-        {"{" SIZES ", \"num_key_value_heads\": 8}", VLORP_E_FORMAT, "num_key_value_heads"},
-        {"{" SIZES ", \"rms_norm_eps\": 0}", VLORP_E_FORMAT, "rms_norm_eps"},
-        {"{" SIZES ", \"rms_norm_eps\": \"1e-5\"}", VLORP_E_FORMAT, "rms_norm_eps"},
-        {"{" SIZES ", \"rope_theta\": -1}", VLORP_E_FORMAT, "rope_theta"},
-        {"{" SIZES ", \"max_position_embeddings\": 1e3}", VLORP_E_FORMAT, "max_position_embeddings"},
-        {"{" SIZES ", \"tie_word_embeddings\": 1}", VLORP_E_FORMAT, "tie_word_embeddings"},
-        {"{" SIZES ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", VLORP_E_UNSUPPORTED, "llama3"},
-        {"{" SIZES ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 2}}", VLORP_E_UNSUPPORTED, "linear"},
-        {"{" SIZES ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", VLORP_E_UNSUPPORTED, "yarn"},
-        {"{" SIZES ", \"partial_rotary_factor\": 0.5}", VLORP_E_UNSUPPORTED, "partial_rotary_factor"},
-        {"{" SIZES ", \"hidden_act\": \"gelu\"}", VLORP_E_UNSUPPORTED, "gelu"},
-        {"{" SIZES ", \"torch_dtype\": \"float8\"}", VLORP_E_UNSUPPORTED, "float8"},
-        {"{" SIZES ", \"quantization_config\": {\"bits\": 4}}", VLORP_E_UNSUPPORTED, "quantization_config"},
+        {LLAMA ", \"head_dim\": 7}", VLORP_E_FORMAT, "head_dim"},
+        {LLAMA ", \"head_dim\": 1000000}", VLORP_E_FORMAT, "head_dim"},
+        {LLAMA ", \"head_dim\": -2}", VLORP_E_FORMAT, "head_dim"},
+        {LLAMA ", \"num_key_value_heads\": 3}", VLORP_E_FORMAT, "num_key_value_heads"},
+        {LLAMA ", \"num_key_value_heads\": 0}", VLORP_E_FORMAT, "num_key_value_heads"},
+        {LLAMA ", \"num_key_value_heads\": 8}", VLORP_E_FORMAT, "num_key_value_heads"},
+        {LLAMA ", \"rms_norm_eps\": 0}", VLORP_E_FORMAT, "rms_norm_eps"},
+        {LLAMA ", \"rms_norm_eps\": \"1e-5\"}", VLORP_E_FORMAT, "rms_norm_eps"},
+        {LLAMA ", \"rope_theta\": -1}", VLORP_E_FORMAT, "rope_theta"},
+        {LLAMA ", \"max_position_embeddings\": 1e3}", VLORP_E_FORMAT, "max_position_embeddings"},
+        {LLAMA ", \"tie_word_embeddings\": 1}", VLORP_E_FORMAT, "tie_word_embeddings"},
+        {LLAMA ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8}}", VLORP_E_FORMAT, "low_freq_factor"},
+        {LLAMA ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 4,"
+               "\"high_freq_factor\": 4}}",
+         VLORP_E_FORMAT, "high_freq_factor"},
+        {LLAMA ", \"rope_scaling\": {\"rope_type\": \"llama3\", \"factor\": 8, \"low_freq_factor\": 1,"
+               "\"high_freq_factor\": 4, \"original_max_position_embeddings\": 0}}",
+         VLORP_E_FORMAT, "original_max_position_embeddings"},
+        {LLAMA ", \"rope_scaling\": {\"type\": \"linear\"}}", VLORP_E_FORMAT, "factor"},
+        {LLAMA ", \"rope_scaling\": {\"type\": \"linear\", \"factor\": 0.5}}", VLORP_E_FORMAT, "factor"},
+        {LLAMA ", \"rope_scaling\": {\"type\": \"dynamic\", \"factor\": 2}}", VLORP_E_UNSUPPORTED,
+         "rope_scaling has the type dynamic"},
+        {LLAMA ", \"rope_scaling\": {\"type\": 3}}", VLORP_E_FORMAT, "rope_scaling"},
+        {LLAMA ", \"rope_scaling\": \"linear\"}", VLORP_E_FORMAT, "rope_scaling"},
+        {QWEN2 ", \"use_sliding_window\": true, \"sliding_window\": 0}", VLORP_E_FORMAT, "sliding_window"},
+        {QWEN2 ", \"num_key_value_heads\": 4, \"use_sliding_window\": true, \"sliding_window\": 1000000000}",
+         VLORP_E_FORMAT, "sliding_window"},
+        {QWEN2 ", \"use_sliding_window\": 1}", VLORP_E_FORMAT, "use_sliding_window"},
+        {QWEN2 ", \"num_key_value_heads\": 4, \"max_window_layers\": -1}", VLORP_E_FORMAT, "max_window_layers"},
+        {QWEN3 ", \"layer_types\": [\"full_attention\"]}", VLORP_E_FORMAT, "layer_types"},
+        {QWEN3 ", \"layer_types\": [\"full_attention\", \"linear_attention\"]}", VLORP_E_UNSUPPORTED,
+         "linear_attention"},
+        {QWEN3 ", \"layer_types\": [\"sliding_attention\", \"full_attention\"], \"use_sliding_window\": true}",
+         VLORP_E_UNSUPPORTED, "layer_types"},
+        {QWEN3 ", \"layer_types\": [\"full_attention\", \"sliding_attention\"]}", VLORP_E_FORMAT,
+         "use_sliding_window"},
+        {LLAMA ", \"rope_parameters\": {\"rope_type\": \"yarn\"}}", VLORP_E_UNSUPPORTED, "yarn"},
+        {LLAMA ", \"partial_rotary_factor\": 0.5}", VLORP_E_UNSUPPORTED, "partial_rotary_factor"},
+        {LLAMA ", \"hidden_act\": \"gelu\"}", VLORP_E_UNSUPPORTED, "gelu"},
+        {LLAMA ", \"torch_dtype\": \"float8\"}", VLORP_E_UNSUPPORTED, "float8"},
+        {LLAMA ", \"quantization_config\": {\"bits\": 4}}", VLORP_E_UNSUPPORTED, "quantization_config"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         vlorp_err err = {0};
@@ -126,7 +190,12 @@ static void assert_same_config(const vlorpi_model_config *a, const vlorpi_model_
     assert_true(a->D == b->D && a->L == b->L && a->H == b->H && a->G == b->G && a->E == b->E && a->F == b->F);
     assert_true(a->V == b->V && a->max_positions == b->max_positions && a->tied == b->tied && a->dtype == b->dtype);
     assert_true(a->qkv_bias == b->qkv_bias && a->out_bias == b->out_bias && a->mlp_bias == b->mlp_bias);
-    assert_true(a->norm_eps == b->norm_eps && a->rope_theta == b->rope_theta && a->init_std == b->init_std);
+    assert_true(a->norm_eps == b->norm_eps && a->init_std == b->init_std && a->rope.theta == b->rope.theta);
+    assert_true(a->rope.kind == b->rope.kind && a->rope.factor == b->rope.factor && a->rope.low == b->rope.low);
+    assert_true(a->rope.high == b->rope.high && a->rope.original == b->rope.original);
+    for (int64_t l = 0; l < a->L; l++) {
+        assert_int_equal(vlorpi_model_window(a, l), vlorpi_model_window(b, l));
+    }
 }
 
 static void test_both_forms(void **state)
@@ -137,15 +206,21 @@ static void test_both_forms(void **state)
     read_config(&hf, shared_data("models/stories260K-hf"));
     read_config(&gguf, shared_data("models/stories260K-gguf/stories260K.gguf"));
     assert_same_config(&hf, &gguf);
+    for (int i = 0; i < N_TINY_MODELS; i++) {
+        if (tiny_models[i].gguf != NULL) {
+            read_config(&hf, tiny_models[i].folder);
+            read_config(&gguf, tiny_models[i].gguf);
+            assert_same_config(&hf, &gguf);
+        }
+    }
 }
 
-/* What we write reads back the same. */
-static void test_written(void **state)
+/* What we write reads back the same, whichever form it came from. */
+static void check_written(const char *path)
 {
-    (void)state;
     vlorpi_model_config config;
     vlorpi_model_config again;
-    read_config(&config, "tests/golden/data/tiny_biased");
+    read_config(&config, path);
     json_t *root = vlorpi_model_config_to_json(&config, VLORP_BF16, 1, 2);
     assert_non_null(root);
     assert_int_equal(json_integer_value(json_object_get(root, "eos_token_id")), 2);
@@ -157,6 +232,17 @@ static void test_written(void **state)
     assert_same_config(&config, &again);
     free(text);
     json_decref(root);
+}
+
+static void test_written(void **state)
+{
+    (void)state;
+    for (int i = 0; i < N_TINY_MODELS; i++) {
+        check_written(tiny_models[i].folder);
+        if (tiny_models[i].gguf != NULL) {
+            check_written(tiny_models[i].gguf);
+        }
+    }
 }
 
 /* A changed configuration over the weights of tiny_biased. */
@@ -262,8 +348,9 @@ static void test_no_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_defaults), cmocka_unit_test(test_refusals), cmocka_unit_test(test_both_forms),
-        cmocka_unit_test(test_written),  cmocka_unit_test(test_weights),  cmocka_unit_test(test_random_weights),
+        cmocka_unit_test(test_defaults), cmocka_unit_test(test_rope),       cmocka_unit_test(test_families),
+        cmocka_unit_test(test_refusals), cmocka_unit_test(test_both_forms), cmocka_unit_test(test_written),
+        cmocka_unit_test(test_weights),  cmocka_unit_test(test_random_weights),
         cmocka_unit_test(test_no_memory),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,5 +1,6 @@
 /* Loss, logits and every gradient against PyTorch in float64: stories260K from both of its forms, and
  * tiny random models whose sizes are odd. */
+#include "golden/tiny_models.h"
 #include "model_fixture.h"
 
 static const char *const levels[] = {"ref", NULL}; /* NULL: the fastest of this CPU */
@@ -92,7 +93,7 @@ static void test_stories_logits(void **state)
 }
 
 /* Several examples in one batch against PyTorch on each alone: no padding, no leak between them. */
-static void check_tiny(const char *folder, const char *level, bool checkpointing)
+static void check_tiny(const char *folder, const char *model, const char *level, bool checkpointing)
 {
     char path[256];
     vlorp_err err = {0};
@@ -115,7 +116,7 @@ static void check_tiny(const char *folder, const char *level, bool checkpointing
                                 .max_positions = n,
                                 .backward = true,
                                 .activation_checkpointing = checkpointing};
-    model_fixture *f = model_fixture_open(folder, level, VLORP_F32, &usage);
+    model_fixture *f = model_fixture_open(model, level, VLORP_F32, &usage);
     vlorpi_sink sink = model_fixture_sink(f);
     double loss = 0;
     ASSERT_OK(vlorpi_model_loss(f->model, &batch, &sink, &loss, &err));
@@ -150,10 +151,14 @@ static void check_tiny(const char *folder, const char *level, bool checkpointing
 static void test_tiny(void **state)
 {
     (void)state;
-    static const char *const folders[] = {"tests/golden/data/tiny_untied", "tests/golden/data/tiny_biased"};
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < N_TINY_MODELS; i++) {
+        const tiny_model *t = &tiny_models[i];
         for (int variant = 0; variant < 4; variant++) {
-            check_tiny(folders[i], levels[variant & 1], (variant & 2) != 0);
+            print_message("%s\n", t->folder);
+            check_tiny(t->folder, t->folder, levels[variant & 1], (variant & 2) != 0);
+        }
+        if (t->gguf != NULL) {
+            check_tiny(t->folder, t->gguf, NULL, false);
         }
     }
 }

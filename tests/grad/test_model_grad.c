@@ -1,4 +1,5 @@
 /* The model's backward against central differences of its own loss, parameter by parameter. */
+#include "golden/tiny_models.h"
 #include "model_fixture.h"
 
 enum { N_EXAMPLES = 3, N_TOKENS = 34 };
@@ -83,20 +84,16 @@ static void check_model(const char *path)
     model_fixture_close(f);
 }
 
-static void test_untied(void **state)
+static void test_families(void **state)
 {
     (void)state;
-    check_model("tests/golden/data/tiny_untied");
-}
-
-static void test_biased(void **state)
-{
-    (void)state;
-    check_model("tests/golden/data/tiny_biased");
+    for (int i = 0; i < N_TINY_MODELS; i++) {
+        check_model(tiny_models[i].folder);
+    }
 }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_untied), cmocka_unit_test(test_biased)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_families)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

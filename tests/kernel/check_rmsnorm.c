@@ -39,6 +39,9 @@ static void check_shape(const vlorpi_model_kernels *k, int64_t N, int64_t D, int
     check_fill_nan(&y);
     k->rmsnorm_fwd(y.data, NULL, x.data, w.data, N, D, eps);
     check_close(&y, &y_ref, 3e-7, &worst->y, "y without rstd");
+    check_array in_place = check_array_copy(&x);
+    k->rmsnorm_fwd(in_place.data, NULL, in_place.data, w.data, N, D, eps);
+    check_same_bits(&in_place, &y, "y in the place of x");
 
     k->rmsnorm_bwd_x(dx.data, dy.data, x.data, w.data, rstd_ref.data, N, D);
     ref->rmsnorm_bwd_x(dx_ref.data, dy.data, x.data, w.data, rstd_ref.data, N, D);
@@ -52,7 +55,8 @@ static void check_shape(const vlorpi_model_kernels *k, int64_t N, int64_t D, int
     check_close(&dw, &dw_ref, 5e-7, &worst->dw, "dw");
     check_same_bits(&dw_split, &dw, "dw in two parts");
 
-    check_array *const all[] = {&x, &dy, &w, &y, &rstd, &dx, &dw, &y_ref, &rstd_ref, &dx_ref, &dw_ref, &dw_split};
+    check_array *const all[] = {&x,  &dy,    &w,        &y,      &rstd,   &dx,      &dw,
+                                &y_ref, &rstd_ref, &dx_ref, &dw_ref, &dw_split, &in_place};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         check_array_free(all[i]);
     }

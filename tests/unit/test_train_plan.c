@@ -16,6 +16,7 @@ typedef struct plan_case {
     int64_t divisor; /* c = 1 / divisor */
     vlorp_distribution distribution;
     vlorp_momentum momentum;
+    const char *family; /* a random model of that model_type; NULL: stories260K */
 } plan_case;
 
 enum {
@@ -72,7 +73,40 @@ static const plan_case cases[] = {
      .factor = 1, .rank = 8, .divisor = 2, .distribution = VLORP_SVD},
 };
 
+/* Families whose layers hold more than LLaMA's: biases, norms of queries and keys. */
+static const plan_case family_cases[] = {
+    {.name = "qwen2 bf16", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
+     .batch_size = 4, .family = "qwen2"},
+    {.name = "qwen2 adamw f32 checkpointed", .optimizer = VLORPI_OPTIMIZER_ADAMW, .checkpointing = VLORPI_YES,
+     .targets = MATRICES, .batch_size = 2, .eval_every = 2, .family = "qwen2"},
+    {.name = "qwen3 f32", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = EVERYTHING, .batch_size = 4,
+     .family = "qwen3"},
+    {.name = "qwen3 bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 4, .eval_every = 1,
+     .family = "qwen3"},
+};
+
 static int n_compared;
+
+/* A folder with a configuration and the tokenizer of stories260K, in a static buffer. */
+static const char *family_folder(const char *family)
+{
+    static char path[64];
+    char command[512];
+    (void)snprintf(path, sizeof path, "/tmp/vlorp-family-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    (void)snprintf(command, sizeof command, "cp %s/tokenizer* '%s'", shared_data("models/stories260K-hf"), path);
+    assert_int_equal(system(command), 0);
+    (void)snprintf(command, sizeof command, "%s/config.json", path);
+    FILE *file = fopen(command, "w");
+    assert_non_null(file);
+    (void)fprintf(file, "{\"model_type\": \"%s\", \"hidden_size\": 64, \"num_hidden_layers\": 3, "
+                        "\"intermediate_size\": 172, \"vocab_size\": 512, \"num_attention_heads\": 8, "
+                        "\"num_key_value_heads\": 4, \"head_dim\": 70, \"tie_word_embeddings\": true}",
+                  family);
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
 
 static void compare(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
 {
@@ -97,6 +131,10 @@ static void run_case(const plan_case *c)
     if (c->gguf) {
         s.model = shared_data("models/stories260K-gguf/stories260K.gguf");
     }
+    if (c->family != NULL) {
+        s.model = family_folder(c->family);
+        s.init_random = true;
+    }
     s.optimizer = c->optimizer;
     s.dtype = c->dtype;
     s.activation_checkpointing = c->checkpointing;
@@ -120,16 +158,30 @@ static void run_case(const plan_case *c)
     vlorpi_train_events events = {.ctx = (void *)(uintptr_t)c, .finished = compare};
     ASSERT_OK(vlorpi_train(&s, mem, NULL, vlorpi_kernels_select(NULL), &exec, &events, &err));
     remove_run_folder(s.save_dir);
+    if (c->family != NULL) {
+        remove_run_folder(s.model);
+    }
+}
+
+static void run_cases(const plan_case *list, int n_cases)
+{
+    n_compared = 0;
+    for (int i = 0; i < n_cases; i++) {
+        run_case(&list[i]);
+    }
+    assert_int_equal(n_compared, n_cases);
 }
 
 static void plan_equals_ledger(void **state)
 {
     (void)state;
-    int n_cases = (int)(sizeof cases / sizeof cases[0]);
-    for (int i = 0; i < n_cases; i++) {
-        run_case(&cases[i]);
-    }
-    assert_int_equal(n_compared, n_cases);
+    run_cases(cases, sizeof cases / sizeof cases[0]);
+}
+
+static void plan_equals_ledger_of_families(void **state)
+{
+    (void)state;
+    run_cases(family_cases, sizeof family_cases / sizeof family_cases[0]);
 }
 
 /* Where reading the data takes more than training, the plan says so. */
@@ -175,6 +227,7 @@ static void plans_side_by_side(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(plan_equals_ledger),
+                                       cmocka_unit_test(plan_equals_ledger_of_families),
                                        cmocka_unit_test(reading_much_data_is_planned),
                                        cmocka_unit_test(plans_side_by_side)};
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);

@@ -414,8 +414,8 @@ static void backward_pair(float *dk, float *dv, const float *k, const float *v, 
         int64_t here = min_i64(TILE_ROWS, n - i);
         int64_t seen = min_i64(seen_by_first + i + here - 1, n_keys);
         if (seen > 0) {
-            tile_product_columns(s->out + i * s->E_pad, s->E_pad, !first_tile, s->ds_t + i, BQ, k_rows, ldk, here, n_vec,
-                                 seen);
+            tile_product_columns(s->out + i * s->E_pad, s->E_pad, !first_tile, s->ds_t + i, BQ, k_rows, ldk, here,
+                                 n_vec, seen);
         }
     }
 }
