@@ -51,6 +51,11 @@ MODELS = {
                     "attention_bias": False, "use_sliding_window": False, "sliding_window": None,
                     "max_window_layers": 2, "layer_types": ["full_attention", "full_attention"],
                     "rope_parameters": {"rope_type": "default", "rope_theta": 1000000.0}}, [30, 2, 11], False, True),
+    # Mistral: one key head for four queries, a window that is shorter than the texts
+    "tiny_mistral": ({**SMALL, "architectures": ["MistralForCausalLM"], "model_type": "mistral",
+                      "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "tie_word_embeddings": False,
+                      "max_position_embeddings": 128, "rope_theta": 10000.0, "sliding_window": 11},
+                     [40, 3, 12], False, False),
 }
 
 

@@ -45,6 +45,18 @@ static const vlorpi_architecture architectures[] = {
         .default_head_width = 128,
         .default_positions = 32768,
     },
+    {
+        .model_type = "mistral",
+        .gguf_name = "llama",
+        .hf_class = "MistralForCausalLM",
+        .norm = VLORPI_NORM_RMS,
+        .position = VLORPI_POSITION_ROPE,
+        .mlp = VLORPI_MLP_SWIGLU,
+        .window = VLORPI_WINDOW_ALL,
+        .gguf_permutes_qk = true,
+        .default_kv_heads = 8,
+        .default_positions = 131072,
+    },
 };
 
 enum { N_ARCHITECTURES = sizeof architectures / sizeof architectures[0] };

@@ -15,6 +15,7 @@ static const tiny_model tiny_models[] = {
     {"tests/golden/data/tiny_llama3", "tests/golden/data/tiny_llama3.gguf"},
     {"tests/golden/data/tiny_qwen2", NULL},
     {"tests/golden/data/tiny_qwen3", "tests/golden/data/tiny_qwen3.gguf"},
+    {"tests/golden/data/tiny_mistral", NULL},
 };
 
 enum { N_TINY_MODELS = sizeof tiny_models / sizeof tiny_models[0] };
