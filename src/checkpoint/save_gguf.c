@@ -17,6 +17,8 @@ typedef struct saving {
     const vlorpi_checkpoint_saver *saver;
     const vlorpi_checkpoint_model *model;
     const vlorpi_gguf_file *file;
+    float divisors[VLORPI_MAX_HEAD_WIDTH / 2]; /* a tensor that is no parameter */
+    int64_t n_divisors;                        /* 0: the file has no such tensor */
 } saving;
 
 static vlorpi_storage storage_of(const saving *s, const vlorpi_param *param)
@@ -54,7 +56,7 @@ static vlorp_status put_keys(const saving *s, vlorpi_gguf_writer *w, vlorp_err *
     vlorpi_gguf_put_text(w, "general.name", s->file->name, strlen(s->file->name));
     vlorpi_gguf_put_u32(w, "general.file_type", file_type(s->file->storage));
     vlorpi_gguf_put_u32(w, "general.quantization_version", QUANTISATION_VERSION);
-    vlorpi_model_config_put_gguf(w, s->model->config);
+    VLORP_TRY(vlorpi_model_config_put_gguf(w, s->model->config, err));
     return vlorpi_tokenizer_put_gguf(w, s->model->tokenizer, s->model->config->V, err);
 }
 
@@ -70,12 +72,18 @@ static void put_entries(const saving *s, vlorpi_gguf_writer *w)
                                    .shape = {param->n, param->m}};
         vlorpi_gguf_put_tensor(w, &info, &offset);
     }
+    if (s->n_divisors > 0) {
+        char name[] = VLORPI_GGUF_DIVISORS;
+        vlorpi_tensor_info info = {
+            .name = name, .storage = VLORPI_STORAGE_F32, .n_dims = 1, .shape = {s->n_divisors}};
+        vlorpi_gguf_put_tensor(w, &info, &offset);
+    }
 }
 
 /* All that stands before the data; n_keys is what a counting run found. */
 static vlorp_status put_header(const saving *s, vlorpi_gguf_writer *w, int64_t n_keys, vlorp_err *err)
 {
-    vlorpi_gguf_put_head(w, s->model->params->n, n_keys);
+    vlorpi_gguf_put_head(w, s->model->params->n + (s->n_divisors > 0), n_keys);
     VLORP_TRY(put_keys(s, w, err));
     put_entries(s, w);
     vlorpi_gguf_put_padding(w, w->n_bytes);
@@ -87,6 +95,13 @@ static vlorp_status write_bytes(void *ctx, const void *bytes, size_t n_bytes, vl
     return vlorpi_file_writer_put(ctx, bytes, n_bytes, err);
 }
 
+static vlorp_status write_padding(vlorpi_file_writer *out, size_t n_data, vlorp_err *err)
+{
+    vlorpi_gguf_writer padding = {.sink = write_bytes, .ctx = out, .err = err};
+    vlorpi_gguf_put_padding(&padding, n_data);
+    return padding.status;
+}
+
 static vlorp_status write_data(const saving *s, vlorpi_file_writer *out, vlorp_err *err)
 {
     for (int i = 0; i < s->model->params->n; i++) {
@@ -94,11 +109,19 @@ static vlorp_status write_data(const saving *s, vlorpi_file_writer *out, vlorp_e
         vlorpi_stored_form form = {.storage = storage_of(s, &s->model->params->items[i])};
         vlorpi_weight_in_gguf(name, &form.head_rows, s->file->shape, i);
         VLORP_TRY(vlorpi_put_weight(out, s->saver, s->model, i, form, err));
-        vlorpi_gguf_writer padding = {.sink = write_bytes, .ctx = out, .err = err};
-        vlorpi_gguf_put_padding(&padding, data_bytes(s, i));
-        VLORP_TRY(padding.status);
+        VLORP_TRY(write_padding(out, data_bytes(s, i), err));
     }
-    return VLORP_OK;
+    size_t n_bytes = (size_t)s->n_divisors * sizeof(float);
+    VLORP_TRY(vlorpi_file_writer_put(out, s->divisors, n_bytes, err));
+    return write_padding(out, n_bytes, err);
+}
+
+/* The data's bytes up to the next tensor. */
+static uint64_t padded(size_t n_data)
+{
+    vlorpi_gguf_writer padding = {0};
+    vlorpi_gguf_put_padding(&padding, n_data);
+    return n_data + padding.n_bytes;
 }
 
 /* Counts the header's bytes and keys. */
@@ -109,11 +132,9 @@ static vlorp_status measure(const saving *s, uint64_t *n_bytes, int64_t *n_keys,
     *n_bytes = counter.n_bytes;
     *n_keys = counter.n_keys;
     for (int i = 0; i < s->model->params->n; i++) {
-        size_t n_data = data_bytes(s, i);
-        vlorpi_gguf_writer padding = {0};
-        vlorpi_gguf_put_padding(&padding, n_data);
-        *n_bytes += n_data + padding.n_bytes;
+        *n_bytes += padded(data_bytes(s, i));
     }
+    *n_bytes += padded((size_t)s->n_divisors * sizeof(float));
     return VLORP_OK;
 }
 
@@ -143,7 +164,8 @@ vlorp_status vlorpi_checkpoint_save_gguf(const vlorpi_checkpoint_saver *saver, c
     assert(saver->n_params == model->params->n && saver->chunk != NULL && model->tokenizer != NULL);
     vlorpi_new_file place;
     VLORP_TRY(vlorpi_new_file_begin(&place, file->path, model->overwrite, err));
-    const saving s = {.saver = saver, .model = model, .file = file};
+    saving s = {.saver = saver, .model = model, .file = file};
+    s.n_divisors = vlorpi_model_config_divisors(model->config, s.divisors);
     vlorp_status status = write_file(&s, &place, err);
     if (status != VLORP_OK) {
         vlorpi_new_file_abandon(&place);

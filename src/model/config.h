@@ -55,6 +55,7 @@ const vlorpi_architecture *vlorpi_architecture_find_gguf(const char *gguf_name, 
 void vlorpi_architecture_list(char *text, size_t n_bytes);
 
 enum { VLORPI_MAX_HEAD_WIDTH = 1024 }; /* a written limit, like those in config.c */
+#define VLORPI_GGUF_DIVISORS "rope_freqs.weight"
 
 typedef struct vlorpi_model_config {
     const vlorpi_architecture *arch;
@@ -90,7 +91,11 @@ VLORP_CHECKED vlorp_status vlorpi_model_config_load(vlorpi_model_config *config,
 /* config.json that transformers loads, for a model that came as GGUF; dtype is what is stored.
  * Owner: the caller, json_decref; NULL when out of memory. */
 json_t *vlorpi_model_config_to_json(const vlorpi_model_config *config, vlorp_dtype dtype, int32_t bos, int32_t eos);
-/* The same as GGUF metadata, without general.*. */
-void vlorpi_model_config_put_gguf(vlorpi_gguf_writer *w, const vlorpi_model_config *config);
+/* The same as GGUF metadata, without general.*; E_UNSUPPORTED for what GGUF cannot say. */
+VLORP_CHECKED vlorp_status vlorpi_model_config_put_gguf(vlorpi_gguf_writer *w, const vlorpi_model_config *config,
+                                                        vlorp_err *err);
+/* What GGUF says by a tensor of its own, VLORPI_GGUF_DIVISORS [n]: a llama3 scaling.  Writes divisors
+ * [VLORPI_MAX_HEAD_WIDTH / 2] and returns n; 0: there is no such tensor. */
+int64_t vlorpi_model_config_divisors(const vlorpi_model_config *config, float *divisors);
 
 #endif

@@ -98,18 +98,18 @@ static vlorp_status read_rope(vlorpi_model_config *config, const vlorpi_source *
     const vlorpi_gguf *gguf = vlorpi_source_gguf(source);
     config->rope = vlorpi_rope_plain(10000);
     VLORP_TRY(get_double(config, gguf, "rope.freq_base", false, &config->rope.theta, err));
-    const vlorpi_tensor_info *divisors = vlorpi_source_find(source, "rope_freqs.weight");
+    const vlorpi_tensor_info *divisors = vlorpi_source_find(source, VLORPI_GGUF_DIVISORS);
     char key[KEY_BYTES];
     make_key(key, config, "rope.scaling.type");
     vlorpi_bytes type = {"none", 4};
     (void)vlorpi_gguf_get_string(gguf, key, &type);
     bool linear = equals(type, "linear");
     if (!linear && !equals(type, "none")) {
-        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s is %.*s; supported are none, linear and the tensor rope_freqs.weight",
-                   key, type.n_bytes > 32 ? 32 : (int)type.n_bytes, type.text);
+        VLORP_FAIL(err, VLORP_E_UNSUPPORTED,
+                   "%s is %.*s; supported are none, linear and the tensor " VLORPI_GGUF_DIVISORS, key, type.n_bytes > 32 ? 32 : (int)type.n_bytes, type.text);
     }
     if (linear && divisors != NULL) {
-        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s is linear beside a tensor rope_freqs.weight", key);
+        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s is linear beside a tensor " VLORPI_GGUF_DIVISORS, key);
     }
     if (linear) {
         config->rope.kind = VLORPI_ROPE_LINEAR;

@@ -2,7 +2,8 @@
 
 Usage: check_folder.py SAVE_FOLDER SHARED_DATA
 From the folder and from the GGUF file of stories260K, in every dtype, whole and in shards; and from both
-forms of the tiny models of every family, whose logits must come out as they are known to be.
+forms of the tiny models of every family (GGUF written once more, too), whose logits must come out as they
+are known to be.
 Needs torch and transformers.  Exit 77: skipped.
 """
 import glob
@@ -33,11 +34,10 @@ def load(out, case):
     return model
 
 
-def check_family(save_folder, source):
-    """Logits of transformers on what is saved of source, against golden.safetensors."""
+def check_family(save_folder, source, golden):
+    """Logits of transformers on what is saved of source, against golden's golden.safetensors."""
     import torch
     from safetensors.torch import load_file
-    golden = source.removesuffix(".gguf")
     with open(os.path.join(golden, "golden.json"), encoding="utf-8") as file:
         known = json.load(file)
     want = load_file(os.path.join(golden, "golden.safetensors"))["logits"]
@@ -90,7 +90,13 @@ def main():
                     print("ok:", case)
     tiny = os.path.join(os.path.dirname(os.path.abspath(__file__)), "data", "tiny_*")
     for source in sorted(glob.glob(tiny)):
-        check_family(save_folder, source)
+        golden = source.removesuffix(".gguf")
+        check_family(save_folder, source, golden)
+        if source != golden:
+            with tempfile.TemporaryDirectory() as scratch:
+                again = os.path.join(scratch, os.path.basename(source))
+                subprocess.run([save_folder, source, again, "float32", "0"], check=True)
+                check_family(save_folder, again, golden)
 
 
 main()

@@ -1,4 +1,4 @@
-/* save_folder MODEL OUT DTYPE SHARD_BYTES - writes a model folder, for check_folder.py. */
+/* save_folder MODEL OUT DTYPE SHARD_BYTES - writes a model folder, or OUT.gguf, for check_folder.py. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,8 +22,11 @@ int main(int argc, char **argv)
     while (dtype < VLORP_F16 && strcmp(argv[3], vlorpi_checkpoint_dtype_name((vlorp_dtype)dtype)) != 0) {
         dtype++;
     }
+    size_t n_out = strlen(argv[2]);
+    bool gguf = n_out > 5 && strcmp(argv[2] + n_out - 5, ".gguf") == 0;
     vlorpi_storage stored;
     vlorpi_conversion conversion = {.model = argv[1], .out = argv[2],
+                                    .to = gguf ? VLORPI_CONVERT_TO_GGUF : VLORPI_CONVERT_TO_FOLDER,
                                     .storage = vlorpi_checkpoint_storage((vlorp_dtype)dtype),
                                     .shard_bytes = strtoull(argv[4], NULL, 10),
                                     .kernels = vlorpi_kernels_select(NULL), .exec = &exec};

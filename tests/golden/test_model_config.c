@@ -33,6 +33,7 @@ static int remove_folder(void **state)
     "\"num_attention_heads\": 4"
 #define LLAMA "{\"model_type\": \"llama\", " SIZES
 #define QWEN2 "{\"model_type\": \"qwen2\", " SIZES
+#define MISTRAL "{\"model_type\": \"mistral\", " SIZES
 #define QWEN3 "{\"model_type\": \"qwen3\", " SIZES
 
 static vlorp_status load(vlorpi_model_config *config, const char *text, vlorp_err *err)
@@ -101,6 +102,11 @@ static void test_families(void **state)
     ASSERT_OK(load(&c, QWEN2 ", \"num_key_value_heads\": null, \"attention_bias\": true}", &err));
     assert_true(c.G == 4 && c.E == 16 && c.max_positions == 32768 && c.qkv_bias && !c.out_bias && c.window == 0);
     assert_int_equal(load(&c, QWEN2 "}", &err), VLORP_E_FORMAT); /* 32 key-value heads for 4 */
+    ASSERT_OK(load(&c, MISTRAL ", \"num_key_value_heads\": null}", &err));
+    assert_true(c.G == 4 && c.max_positions == 131072 && c.window == 4096 && vlorpi_model_window(&c, 0) == 4096);
+    ASSERT_OK(load(&c, MISTRAL ", \"num_key_value_heads\": 2, \"sliding_window\": null, \"attention_bias\": true}",
+                   &err));
+    assert_true(c.G == 2 && c.E == 16 && c.window == 0 && !c.qkv_bias);
     ASSERT_OK(load(&c, QWEN3 ", \"num_key_value_heads\": 2, \"use_sliding_window\": true}", &err));
     assert_true(c.G == 2 && c.E == 128 && !c.qkv_bias && c.window == 4096 && c.window_begin == 28);
     ASSERT_OK(load(&c, QWEN3 ", \"num_key_value_heads\": 2, \"use_sliding_window\": true, \"sliding_window\": 5,"

@@ -190,6 +190,44 @@ static void test_divisors(void **state)
     assert_true(vlorpi_rope_from_divisors(&found, 128, divisors) && found.kind == VLORPI_ROPE_PLAIN);
 }
 
+/* A window in a file of LLaMA's name makes it Mistral's. */
+static void test_window(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorpi_model_config c;
+    ASSERT_OK(load(&c, &(gguf_case){.arch = "llama", .window = 7}, &err));
+    assert_string_equal(c.arch->model_type, "mistral");
+    assert_true(vlorpi_model_window(&c, 0) == 7 && vlorpi_model_window(&c, 1) == 7);
+    ASSERT_OK(load(&c, &(gguf_case){.arch = "qwen3", .window = 7}, &err));
+    assert_string_equal(c.arch->model_type, "qwen3");
+    assert_int_equal(vlorpi_model_window(&c, 0), 7);
+    ASSERT_OK(load(&c, &(gguf_case){.arch = "llama"}, &err));
+    assert_string_equal(c.arch->model_type, "llama");
+}
+
+/* A window and a scaling add three keys; a window that GGUF cannot say is refused. */
+static void test_keys_written(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorpi_model_config c;
+    ASSERT_OK(load(&c, &(gguf_case){.arch = "llama", .window = 7, .scaling = "linear", .factor = 4}, &err));
+    vlorpi_gguf_writer counter = {0};
+    ASSERT_OK(vlorpi_model_config_put_gguf(&counter, &c, &err));
+    c.window = 0;
+    c.rope = vlorpi_rope_plain(500);
+    vlorpi_gguf_writer plain = {0};
+    ASSERT_OK(vlorpi_model_config_put_gguf(&plain, &c, &err));
+    assert_int_equal(counter.n_keys, plain.n_keys + 3);
+    c.window = 7;
+    c.window_begin = 1;
+    assert_int_equal(vlorpi_model_config_put_gguf(&plain, &c, &err), VLORP_E_UNSUPPORTED);
+    assert_non_null(strstr(err.text, "layer 1"));
+    c.window_begin = c.L; /* no layer has it */
+    ASSERT_OK(vlorpi_model_config_put_gguf(&plain, &c, &err));
+}
+
 static void test_refusals(void **state)
 {
     (void)state;
@@ -240,6 +278,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_rope),
         cmocka_unit_test(test_divisors),
+        cmocka_unit_test(test_window),
+        cmocka_unit_test(test_keys_written),
         cmocka_unit_test(test_refusals),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
