@@ -106,7 +106,8 @@ static vlorp_status read_rope(vlorpi_model_config *config, const vlorpi_source *
     bool linear = equals(type, "linear");
     if (!linear && !equals(type, "none")) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED,
-                   "%s is %.*s; supported are none, linear and the tensor " VLORPI_GGUF_DIVISORS, key, type.n_bytes > 32 ? 32 : (int)type.n_bytes, type.text);
+                   "%s is %.*s; supported are none, linear and the tensor " VLORPI_GGUF_DIVISORS, key,
+                   type.n_bytes > 32 ? 32 : (int)type.n_bytes, type.text);
     }
     if (linear && divisors != NULL) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s is linear beside a tensor " VLORPI_GGUF_DIVISORS, key);
