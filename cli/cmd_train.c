@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/system_memory.h"
+#include "cli/dry_run.h"
 #include "cli/train_options.h"
 #include "train/fit.h"
 #include "train/trainer.h"
@@ -13,26 +14,6 @@ typedef struct view {
     int64_t n_evals;
 } view;
 
-static void print_data(const vlorpi_job *job)
-{
-    const vlorpi_dataset_report *r = &job->data_report;
-    (void)fprintf(stderr, "data: %s (%s): %" PRId64 " examples, %" PRId64 " tokens, %" PRId64 " of them to predict", r->form,
-                  r->columns, r->n_examples, r->n_tokens, r->n_targets);
-    if (r->n_truncated > 0) {
-        (void)fprintf(stderr, "; %" PRId64 " cut at %" PRId64 " tokens", r->n_truncated, job->sizes.max_length);
-    }
-    if (r->n_without_target > 0) {
-        (void)fprintf(stderr, "; %" PRId64 " dropped, nothing to predict", r->n_without_target);
-    }
-    if (r->n_not_utf8 > 0) {
-        (void)fprintf(stderr, "; %" PRId64 " places are not UTF-8 and are read as U+FFFD", r->n_not_utf8);
-    }
-    if (job->held != NULL) {
-        (void)fprintf(stderr, "; %" PRId64 " held out", vlorpi_dataset_n_examples(job->held));
-    }
-    (void)fputc('\n', stderr);
-}
-
 static void show_plan(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
 {
     const view *v = ctx;
@@ -40,14 +21,9 @@ static void show_plan(void *ctx, const vlorpi_job *job, const vlorpi_run_folder 
         return;
     }
     vlorpi_options_print_header(v->cli->options, stderr);
-    print_data(job);
+    vlorpi_print_data(stderr, job);
     vlorpi_print_projections(stderr, job);
-    (void)fprintf(stderr,
-                  "run: %" PRId64 " steps of %" PRId64 " examples, micro-batches of at most %" PRId64 " examples and %" PRId64
-                  " tokens, %s, %d threads, folder %s\n",
-                  job->sizes.n_steps, job->settings.total_batch_size, job->sizes.max_examples, job->sizes.micro_tokens,
-                  job->sizes.activation_checkpointing ? "checkpointing" : "no checkpointing", job->exec.n_threads,
-                  folder->path);
+    vlorpi_print_run(stderr, job, folder->path);
     const char *titles[] = {"plan"};
     const vlorpi_mem_usage *columns[] = {&job->plan.usage};
     vlorpi_print_memory(stderr, titles, columns, 1);
@@ -113,6 +89,9 @@ vlorp_status vlorpi_cmd_train(vlorpi_cli *cli, vlorp_err *err)
         (void)vlorpi_err_set(err, VLORP_E_ARG, "no data set was given");
         vlorpi_err_hint(err, "--dataset FILE, or --dataset commonsense --data_dir FOLDER");
         return VLORP_E_ARG;
+    }
+    if (vlorpi_options_bool(cli->options, "dry_run")) {
+        return vlorpi_dry_run(cli, &settings, err);
     }
     settings.record = vlorpi_options_to_json(cli->options);
     vlorpi_interrupt_install();

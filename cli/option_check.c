@@ -133,10 +133,15 @@ static vlorp_status check_training(vlorpi_options *options, vlorp_err *err)
         }
         VLORP_TRY(vlorpi_options_set(options, "proj_type", distribution, VLORPI_ORIGIN_LINE, err));
     }
-    if (vlorpi_options_is_set(options, "num_training_steps") && vlorpi_options_is_set(options, "epochs")) {
-        (void)vlorpi_err_set(err, VLORP_E_ARG, "--epochs: --num_training_steps says how long the run is already");
-        vlorpi_err_hint(err, "give one of the two");
-        return VLORP_E_ARG;
+    static const char *const lengths[] = {"num_training_steps", "epochs", "max_train_tokens"};
+    const char *said = NULL;
+    for (size_t i = 0; i < sizeof lengths / sizeof lengths[0]; i++) {
+        if (said != NULL && vlorpi_options_is_set(options, lengths[i])) {
+            (void)vlorpi_err_set(err, VLORP_E_ARG, "--%s: --%s says how long the run is already", lengths[i], said);
+            vlorpi_err_hint(err, "give one of the two");
+            return VLORP_E_ARG;
+        }
+        said = vlorpi_options_is_set(options, lengths[i]) ? lengths[i] : said;
     }
     if (strcmp(vlorpi_options_text(options, "init"), "random") == 0 &&
         vlorpi_options_text(options, "model") == NULL) {

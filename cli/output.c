@@ -18,7 +18,9 @@ void vlorpi_output_init(vlorpi_output *output, bool quiet)
     const char *no_color = getenv("NO_COLOR");
     *output = (vlorpi_output){.quiet = quiet};
     output->terminal = isatty(STDERR_FILENO) && term != NULL && strcmp(term, "dumb") != 0;
-    output->color = output->terminal && (no_color == NULL || no_color[0] == '\0');
+    bool wants_color = term != NULL && strcmp(term, "dumb") != 0 && (no_color == NULL || no_color[0] == '\0');
+    output->color = output->terminal && wants_color;
+    output->result_color = isatty(STDOUT_FILENO) && wants_color;
 }
 
 static void clear_live(vlorpi_output *output)
@@ -49,6 +51,17 @@ static void print_plain(const char *text)
 {
     for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
         (void)fputc(*c < ' ' || *c == 127 ? '?' : *c, stderr);
+    }
+}
+
+void vlorpi_output_text(FILE *out, const char *text, size_t n_bytes)
+{
+    for (size_t i = 0; i < n_bytes; i++) {
+        unsigned char c = (unsigned char)text[i];
+        bool c1 = c == 0xC2 && i + 1 < n_bytes && (unsigned char)text[i + 1] < 0xA0; /* U+0080 .. U+009F */
+        bool plain = (c >= ' ' && c != 127 && !c1) || c == '\n' || c == '\t';
+        (void)fputc(plain ? c : '?', out);
+        i += c1;
     }
 }
 

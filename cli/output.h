@@ -10,6 +10,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -19,6 +20,7 @@ typedef struct vlorpi_output {
     bool quiet;             /* warnings and errors only */
     bool terminal;          /* standard error is one that can rewrite a line */
     bool color;             /* terminal, and NO_COLOR is not set */
+    bool result_color;      /* the same of standard output */
     bool live;              /* a live line stands at the cursor */
     double last_line;       /* seconds: when the last plain progress line was written */
 } vlorpi_output;
@@ -26,6 +28,9 @@ typedef struct vlorpi_output {
 void vlorpi_output_init(vlorpi_output *output, bool quiet);
 /* Messages through this log never tear the live line.  Borrows output. */
 vlorpi_log vlorpi_output_log(vlorpi_output *output);
+
+/* Prints text of unknown origin: what would drive a terminal becomes '?', but for line breaks and tabs. */
+void vlorpi_output_text(FILE *out, const char *text, size_t n_bytes);
 
 /* Prints "vlorp: error: TEXT" and, where there is one, "hint: HINT". */
 void vlorpi_output_error(vlorpi_output *output, const vlorp_err *err);

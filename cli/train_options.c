@@ -81,6 +81,7 @@ static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
     s->lr = vlorpi_options_double(o, "lr");
     s->num_training_steps = int_or_auto(o, "num_training_steps");
     s->epochs = vlorpi_options_has(o, "epochs") ? vlorpi_options_double(o, "epochs") : 1;
+    s->max_train_tokens = vlorpi_options_int(o, "max_train_tokens");
     s->batch_size = int_or_auto(o, "batch_size");
     s->micro_tokens = int_or_auto(o, "micro_tokens");
     s->total_batch_size = vlorpi_options_int(o, "total_batch_size");
@@ -192,4 +193,33 @@ void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
                       p->exact ? "  kept exact: the budget reaches its width"
                                : (p->adjusted ? "  adjusted to the width" : ""));
     }
+}
+
+void vlorpi_print_data(FILE *out, const vlorpi_job *job)
+{
+    const vlorpi_dataset_report *r = &job->data_report;
+    (void)fprintf(out, "data: %s (%s): %" PRId64 " examples, %" PRId64 " tokens, %" PRId64 " of them to predict", r->form,
+                  r->columns, r->n_examples, r->n_tokens, r->n_targets);
+    if (r->n_truncated > 0) {
+        (void)fprintf(out, "; %" PRId64 " cut at %" PRId64 " tokens", r->n_truncated, job->sizes.max_length);
+    }
+    if (r->n_without_target > 0) {
+        (void)fprintf(out, "; %" PRId64 " dropped, nothing to predict", r->n_without_target);
+    }
+    if (r->n_not_utf8 > 0) {
+        (void)fprintf(out, "; %" PRId64 " places are not UTF-8 and are read as U+FFFD", r->n_not_utf8);
+    }
+    if (job->held != NULL) {
+        (void)fprintf(out, "; %" PRId64 " held out", vlorpi_dataset_n_examples(job->held));
+    }
+    (void)fputc('\n', out);
+}
+
+void vlorpi_print_run(FILE *out, const vlorpi_job *job, const char *folder)
+{
+    (void)fprintf(out,
+                  "run: %" PRId64 " steps of %" PRId64 " examples, micro-batches of at most %" PRId64 " examples and %" PRId64
+                  " tokens, %s, %d threads, folder %s\n",
+                  job->sizes.n_steps, job->settings.total_batch_size, job->sizes.max_examples, job->sizes.micro_tokens,
+                  job->sizes.activation_checkpointing ? "checkpointing" : "no checkpointing", job->exec.n_threads, folder);
 }

@@ -14,6 +14,12 @@
 /* Borrows the texts of cli->options.  settings->record is left NULL. */
 VLORP_CHECKED vlorp_status vlorpi_train_options(vlorpi_train_settings *settings, const vlorpi_cli *cli, vlorp_err *err);
 
+/* One line: what was read, cut and dropped. */
+void vlorpi_print_data(FILE *out, const vlorpi_job *job);
+
+/* One line: steps, micro-batches, threads, folder. */
+void vlorpi_print_run(FILE *out, const vlorpi_job *job, const char *folder);
+
 /* The memory table, a column for each usage: classes, total.  Titles head the columns. */
 void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns);
 

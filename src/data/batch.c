@@ -100,6 +100,45 @@ bool vlorpi_batch_next(vlorpi_token_batch *batch, const vlorpi_dataset *dataset,
     return *place > begin;
 }
 
+vlorpi_batch_statistics vlorpi_batch_count(const vlorpi_dataset *dataset, uint64_t seed, int64_t n_examples_per_step,
+                                           int64_t max_examples, int64_t max_tokens)
+{
+    vlorpi_batch_statistics sums = {.n_examples = vlorpi_dataset_n_examples(dataset)};
+    stream_reader reader = open_stream(dataset, seed);
+    for (int64_t place = 0; place < sums.n_examples; sums.n_steps++) {
+        int64_t end = place + n_examples_per_step < sums.n_examples ? place + n_examples_per_step : sums.n_examples;
+        while (place < end) {
+            int64_t n_tokens;
+            int64_t longest = 0;
+            int64_t begin = place;
+            place = pack(NULL, &n_tokens, &reader, place, end, max_examples, max_tokens);
+            for (int64_t i = begin; i < place; i++) {
+                int64_t n = read_stream(&reader, i).n_tokens;
+                longest = n > longest ? n : longest;
+            }
+            sums.n_micro_batches++;
+            sums.n_tokens += n_tokens;
+            sums.n_padded_tokens += (place - begin) * longest;
+        }
+    }
+    return sums;
+}
+
+int64_t vlorpi_batch_examples_for(const vlorpi_dataset *dataset, uint64_t seed, int64_t n_tokens)
+{
+    int64_t n_examples = vlorpi_dataset_n_examples(dataset);
+    int64_t epoch_tokens = 0;
+    for (int64_t i = 0; i < n_examples; i++) {
+        epoch_tokens += vlorpi_dataset_example(dataset, i).n_tokens;
+    }
+    stream_reader reader = open_stream(dataset, seed);
+    int64_t place = n_tokens / epoch_tokens * n_examples;
+    for (int64_t left = n_tokens % epoch_tokens; left > 0; place++) {
+        left -= read_stream(&reader, place).n_tokens;
+    }
+    return place;
+}
+
 int64_t vlorpi_batch_largest(const vlorpi_dataset *dataset, uint64_t seed, int64_t n_examples_per_step,
                              int64_t n_steps, int64_t max_examples, int64_t longest)
 {

@@ -72,7 +72,10 @@ static vlorp_status size_run(vlorpi_job *job, vlorp_err *err)
     const vlorpi_train_settings *s = &job->settings;
     vlorpi_job_sizes *sizes = &job->sizes;
     sizes->n_steps = s->num_training_steps;
-    if (s->num_training_steps == VLORPI_AUTO && job->data != NULL) {
+    if (s->max_train_tokens > 0 && job->data != NULL && vlorpi_dataset_n_examples(job->data) > 0) {
+        int64_t examples = vlorpi_batch_examples_for(job->data, s->seed, s->max_train_tokens);
+        sizes->n_steps = (examples + s->total_batch_size - 1) / s->total_batch_size;
+    } else if (s->num_training_steps == VLORPI_AUTO && job->data != NULL) {
         double examples = ceil(s->epochs * (double)vlorpi_dataset_n_examples(job->data));
         sizes->n_steps = (int64_t)ceil(examples / (double)s->total_batch_size);
     }
