@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 
 vlorp_status vlorpi_metrics_open(vlorpi_metrics *metrics, const char *path, vlorp_err *err)
 {
@@ -11,7 +12,13 @@ vlorp_status vlorpi_metrics_open(vlorpi_metrics *metrics, const char *path, vlor
     if (metrics->file == NULL) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));
     }
-    return VLORP_OK;
+    char folder[sizeof metrics->events.path];
+    const char *slash = strrchr(path, '/');
+    int n = slash != NULL ? (int)(slash - path) : 0;
+    (void)snprintf(folder, sizeof folder, "%.*s", n > 0 ? n : 1, n > 0 ? path : slash != NULL ? "/" : ".");
+    struct stat info;
+    bool fresh = fstat(fileno(metrics->file), &info) == 0 && info.st_size == 0;
+    return vlorpi_event_file_open(&metrics->events, folder, fresh, err);
 }
 
 static vlorp_status finish_line(const vlorpi_metrics *metrics, int written, vlorp_err *err)
@@ -34,7 +41,10 @@ vlorp_status vlorpi_metrics_step(vlorpi_metrics *metrics, const vlorpi_step_metr
                     step->tokens_per_second, step->seconds, step->parts.forward, step->parts.head,
                     step->parts.backward, step->parts.recompute, step->parts.gradients, step->parts.update,
                     step->parts.probe, step->flops, step->memory_bytes);
-    return finish_line(metrics, n, err);
+    VLORP_TRY(finish_line(metrics, n, err));
+    VLORP_TRY(vlorpi_event_file_scalar(&metrics->events, "train/loss", step->step, step->loss, err));
+    VLORP_TRY(vlorpi_event_file_scalar(&metrics->events, "train/learning_rate", step->step, step->lr, err));
+    return vlorpi_event_file_scalar(&metrics->events, "train/grad_norm", step->step, step->grad_norm, err);
 }
 
 vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double eval_loss, int64_t n_targets,
@@ -42,11 +52,13 @@ vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double e
 {
     int n = fprintf(metrics->file, "{\"step\": %" PRId64 ", \"eval_loss\": %.9g, \"eval_tokens\": %" PRId64 "}\n", step,
                     eval_loss, n_targets);
-    return finish_line(metrics, n, err);
+    VLORP_TRY(finish_line(metrics, n, err));
+    return vlorpi_event_file_scalar(&metrics->events, "eval/loss", step, eval_loss, err);
 }
 
 void vlorpi_metrics_close(vlorpi_metrics *metrics)
 {
+    vlorpi_event_file_close(&metrics->events);
     if (metrics->file != NULL) {
         (void)fclose(metrics->file);
         metrics->file = NULL;

@@ -1,4 +1,4 @@
-/* metrics.h - metrics.jsonl: one JSON object per step and per evaluation.
+/* metrics.h - metrics.jsonl: one JSON object per step and per evaluation; the same as TensorBoard's events.
  *
  * Layer 6.  Appends and flushes a line at a time, so that a killed run leaves whole lines.
  */
@@ -9,10 +9,12 @@
 #include <stdio.h>
 
 #include "base/status.h"
+#include "train/event_file.h"
 
 typedef struct vlorpi_metrics {
     FILE *file;
     const char *path; /* borrowed */
+    vlorpi_event_file events; /* beside it */
 } vlorpi_metrics;
 
 /* Where a step's time went, each part apart from the others: svd's probe with its passes; layers forward;

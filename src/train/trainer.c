@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "train/fit.h"
 #include "train/optimizer_sink.h"
+#include "train/report.h"
 #include "train/run_record.h"
 #include "train/svd_probe.h"
 
@@ -224,6 +225,15 @@ static vlorp_status prepare(trainer *t, const vlorpi_train_settings *settings, v
     return vlorpi_job_allocate(job, err);
 }
 
+/* A report that cannot be written is no reason to fail a run whose model is saved. */
+static void report(trainer *t)
+{
+    vlorp_err err = {0};
+    if (vlorpi_report_write(&t->job, &t->folder, &err) != VLORP_OK) {
+        vlorpi_log_warn(t->job.log, "%s", err.text);
+    }
+}
+
 vlorp_status vlorpi_train(const vlorpi_train_settings *settings, vlorpi_mem *mem, const vlorpi_log *log,
                           const vlorpi_kernels *kernels, const vlorp_exec *exec, const vlorpi_train_events *events,
                           vlorp_err *err)
@@ -235,6 +245,9 @@ vlorp_status vlorpi_train(const vlorpi_train_settings *settings, vlorpi_mem *mem
     }
     if (status == VLORP_OK) {
         status = run_steps(&t, err);
+    }
+    if (status == VLORP_OK || (status == VLORP_E_INTERRUPTED && t.metrics.file != NULL)) {
+        report(&t);
     }
     if ((status == VLORP_OK || status == VLORP_E_INTERRUPTED) && events->finished != NULL) {
         events->finished(events->ctx, &t.job, &t.folder);
