@@ -152,7 +152,7 @@ static vlorp_status run_command(session *s, bool *is_command, bool *leaves, vlor
 static bool was_interrupted(void *ctx)
 {
     (void)ctx;
-    return vlorpi_interrupt_signal == SIGINT;
+    return vlorpi_interrupt_signal != 0;
 }
 
 static vlorp_status encode_line(session *s, vlorp_err *err)

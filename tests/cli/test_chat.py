@@ -242,6 +242,10 @@ class Conversation(ChatTest):
         terminal.wait_for_prompt()
         terminal.type(b"\x03")
         self.assertEqual(terminal.leave(), 128 + signal.SIGINT)
+        terminal = self.terminal("generate", STORIES)
+        terminal.wait_for_prompt()
+        terminal.process.terminate()
+        self.assertEqual(terminal.leave(), 128 + signal.SIGTERM)
 
     def test_json_needs_a_prompt(self):
         leader, follower = pty.openpty()
@@ -263,8 +267,11 @@ class Conversation(ChatTest):
         terminal.wait_for(lambda: len(terminal.out) > n_stopped)
         terminal.type(b"\x03")
         terminal.wait_for_prompt(3)
-        terminal.type(b"\x03")
-        self.assertEqual(terminal.leave(), 128 + signal.SIGINT)
+        terminal.type("Write a very long story about a mountain.\n")
+        n_before = len(terminal.out)
+        terminal.wait_for(lambda: len(terminal.out) > n_before)
+        terminal.process.terminate()
+        self.assertEqual(terminal.leave(), 128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":
