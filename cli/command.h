@@ -45,6 +45,8 @@ extern const char vlorpi_program_version[];
  * once.  A command that calls it must look at
  * vlorpi_interrupt_signal between steps and return E_INTERRUPTED. */
 void vlorpi_interrupt_install(void);
+/* From now on a mapped file that is cut short while it is read ends the process with an error line. */
+void vlorpi_bus_error_install(void);
 /* The signal that came, or 0; valid for the whole program. */
 extern volatile sig_atomic_t vlorpi_interrupt_signal;
 

@@ -173,6 +173,7 @@ int main(int argc, char **argv)
 {
     hold_standard_streams();
     vlorpi_threads_bound_spinning(argv);
+    vlorpi_bus_error_install();
     static vlorpi_mem mem; /* jansson's allocator books here until exit */
     vlorpi_output output;
     vlorpi_output_init(&output, false);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "text/token_text.h"
 
 static const double plain_interval_seconds = 5;
 static const char erase_line[] = "\r\033[K";
@@ -46,11 +47,17 @@ vlorpi_log vlorpi_output_log(vlorpi_output *output)
     return (vlorpi_log){.write = write_log, .ctx = output};
 }
 
-/* Texts may quote a hostile file: what is not printable would drive the terminal. */
+/* Texts may quote a hostile file: what is not printable would drive the terminal, what is not UTF-8 could not be
+ * read by whoever collects the messages. */
 static void print_plain(const char *text)
 {
-    for (const unsigned char *c = (const unsigned char *)text; *c != '\0'; c++) {
-        (void)fputc(*c < ' ' || *c == 127 ? '?' : *c, stderr);
+    size_t n = strlen(text);
+    for (size_t at = 0; at < n;) {
+        int32_t codepoint;
+        size_t length = vlorpi_utf8_read(text + at, n - at, &codepoint);
+        bool printable = codepoint >= ' ' && (codepoint < 0x7F || codepoint > 0x9F);
+        (void)fwrite(printable ? text + at : "?", 1, printable ? length : 1, stderr);
+        at += length;
     }
 }
 
