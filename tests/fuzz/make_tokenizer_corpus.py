@@ -1,4 +1,4 @@
-"""Writes the seed files for the two tokenizer targets: small, and each telling something.
+"""Writes the seed files for the three tokenizer targets: small, and each telling something.
 
 Usage: make_tokenizer_corpus.py FOLDER
 """
@@ -110,6 +110,48 @@ def model(kind=2, normalizer=field(3, 0, 1) + field(4, 0, 0)):
             field(3, 2, normalizer))
 
 
+def text(value):
+    return struct.pack("<Q", len(value.encode())) + value.encode()
+
+
+def gguf(**keys):
+    """A GGUF file of tokenizer keys alone; '__' in a name is a point."""
+    out = b"GGUF" + struct.pack("<IQQ", 3, 0, len(keys))
+    for name, value in keys.items():
+        out += text("tokenizer." + name.replace("__", "."))
+        if isinstance(value, bool):
+            out += struct.pack("<IB", 7, value)
+        elif isinstance(value, int):
+            out += struct.pack("<II", 4, value)
+        elif isinstance(value, str):
+            out += struct.pack("<I", 8) + text(value)
+        elif isinstance(value[0], str):
+            out += struct.pack("<IIQ", 9, 8, len(value)) + b"".join(map(text, value))
+        else:
+            kind, form = (6, "<f") if isinstance(value[0], float) else (5, "<i")
+            out += struct.pack("<IIQ", 9, kind, len(value)) + b"".join(struct.pack(form, item) for item in value)
+    return out
+
+
+def write_gguf(folder):
+    bytes_ = byte_level()["model"]
+    tokens = [*sorted(bytes_["vocab"], key=bytes_["vocab"].get), "<s>", "</s>"]
+    level = {"ggml__model": "gpt2", "ggml__tokens": tokens, "ggml__token_type": [1] * (len(tokens) - 2) + [3, 4],
+             "ggml__merges": bytes_["merges"], "ggml__bos_token_id": len(tokens) - 2, "ggml__add_bos_token": True}
+    pieces = sorted(sentencepiece()["model"]["vocab"], key=sentencepiece()["model"]["vocab"].get)
+    spm = {"ggml__model": "llama", "ggml__tokens": pieces, "ggml__scores": [float(-i) for i in range(len(pieces))],
+           "ggml__token_type": [2, 3, 3] + [6] * 256 + [1] * (len(pieces) - 259), "ggml__eos_token_id": 2,
+           "ggml__add_space_prefix": False, "chat_template": "{{ messages }}"}
+    for pre in ("default", "llama-bpe", "qwen2", "smollm", "tekken", "unheard-of"):
+        put(folder, "byte_level_" + pre.replace("-", "_"), gguf(**level, ggml__pre=pre))
+    put(folder, "sentencepiece", gguf(**spm))
+    put(folder, "no_scores", gguf(**{**spm, "ggml__scores": [0.5]}))
+    put(folder, "nan_scores", gguf(**{**spm, "ggml__scores": [float("nan")] * len(pieces)}))
+    put(folder, "far_id", gguf(**{**spm, "ggml__eos_token_id": 2**32 - 2}))
+    put(folder, "types_short", gguf(**{**level, "ggml__token_type": [1]}))
+    put(folder, "merge_of_nothing", gguf(**{**level, "ggml__merges": ["q zz", " ", ""]}))
+
+
 def put(folder, name, data):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / name).write_bytes(data if isinstance(data, bytes) else json.dumps(data, ensure_ascii=False).encode())
@@ -133,6 +175,7 @@ def main():
     for _ in range(25):
         nested = {"type": "Sequence", "normalizers": [nested, {"type": "NFKD"}]}
     put(folder, "deep_steps", changed(metaspace, ["normalizer"], nested))
+    write_gguf(root / "tokenizer_gguf")
     folder = root / "sentencepiece"
     put(folder, "bpe", model())
     put(folder, "extra_spaces", model(normalizer=b""))
