@@ -2,7 +2,6 @@
 """Model files as they should not be: cut off, flipped, absurd, of the wrong kind, unreadable, changing while they
 are read.  The program refuses each with one error line and exit status 1, or reads it; it never crashes or hangs.
 And conversion, which reads and writes every form.  Run by CTest: test_files.py VLORP."""
-import importlib.util
 import json
 import os
 import random
@@ -10,18 +9,13 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import time
 import unicodedata
-import unittest
 
-here = os.path.dirname(os.path.abspath(__file__))
-spec = importlib.util.spec_from_file_location("test_program", os.path.join(here, "test_program.py"))
-program = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(program)
-run, STORIES, STORIES_GGUF = program.run, program.STORIES, program.STORIES_GGUF
+from program import DATA, STORIES, VLORP, ProgramTest, main, run
 
-CORPUS = os.path.join(os.path.dirname(here), "fuzz", "corpus")
+STORIES_GGUF = f"{DATA}/models/stories260K-gguf/stories260K.gguf"
+CORPUS = "tests/fuzz/corpus"
 HUGE = [0, 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**63, 2**64 - 32, 2**64 - 1]
 
 
@@ -35,7 +29,7 @@ def cuts(n):
     return sorted({k for k in [0, 1, 3, 7, 8, 9, 15, 23, n // 4, n // 2, n - n // 4, n - 2, n - 1] if 0 <= k < n})
 
 
-class FileTest(program.ProgramTest):
+class FileTest(ProgramTest):
     def folder_like_stories(self, **changed):
         """A copy of the shared model; changed: file name with '_' for '.', and its new bytes."""
         folder = self.path("model")
@@ -243,7 +237,7 @@ class Damaged(FileTest):
                                           tokenizer_json=read(f"{STORIES}/tokenizer.json"),
                                           tokenizer_config_json=read(f"{STORIES}/tokenizer_config.json"))
         vlorp = self.path("vlorp")
-        shutil.copy(program.VLORP, vlorp)  # root reads everything: as somebody else, from where he may look
+        shutil.copy(VLORP, vlorp)  # root reads everything: as somebody else, from where he may look
 
         def drop():
             if os.geteuid() == 0:
@@ -288,7 +282,7 @@ class Changing(FileTest):
                                               model_safetensors=struct.pack("<Q", len(text)) + text)
             weights = f"{folder}/model.safetensors"
             os.truncate(weights, 8 + len(text) + at)  # 179 MB of zeros that take no space
-            with subprocess.Popen([program.VLORP, "convert", folder, "--dtype", "bfloat16", "--out", self.path("out")],
+            with subprocess.Popen([VLORP, "convert", folder, "--dtype", "bfloat16", "--out", self.path("out")],
                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
                 while process.poll() is None and not any(".partial" in name for name in os.listdir(self.folder)):
                     time.sleep(0.0005)
@@ -375,7 +369,4 @@ class Convert(FileTest):
 
 
 if __name__ == "__main__":
-    if not os.path.isdir(STORIES):
-        print(f"SKIP: no {STORIES}; set VLORP_TEST_DATA to the shared data folder")
-        sys.exit(1 if os.environ.get("VLORP_REQUIRE_ALL") == "1" else 77)
-    unittest.main(argv=sys.argv[:1] + sys.argv[2:], verbosity=2)
+    main()
