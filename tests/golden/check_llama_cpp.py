@@ -3,8 +3,8 @@ there, and what llama.cpp quantises is read here as llama.cpp itself reads it.
 
 Usage: check_llama_cpp.py VLORP DUMP_LOGITS [MODEL...]
 Needs: pip install cyllama==0.2.18 gguf numpy  (cyllama's wheel holds llama.cpp).  Exit 77: skipped.
-Without MODEL: four shared tokenizers, and stories260K as folder and as GGUF.  With MODEL (SmolLM2-135M-Instruct, as
-folder or as GGUF, takes minutes) the quantised types too.
+Without MODEL: random models of every family, four shared tokenizers, stories260K as folder and as GGUF.  With MODEL
+(SmolLM2-135M-Instruct, as folder or as GGUF, takes minutes) its forms, and the quantised types too.
 """
 import json
 import os
@@ -182,40 +182,67 @@ def check_file(vlorp, dump_logits, path, scratch, what):
     compare_arithmetic(ours, Peer(path), texts, what)
 
 
-def tiny_model(folder, tokenizer):
-    """A LLaMA of random weights, one layer, 32 wide, around the files of a tokenizer."""
+# What sets a family apart in config.json, and the vectors that its layers have besides.
+ROPE = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0,
+        "original_max_position_embeddings": 64}
+BIASES = {"self_attn.q_proj.bias": 64, "self_attn.k_proj.bias": 32, "self_attn.v_proj.bias": 32}
+FAMILIES = {"llama": ({"model_type": "llama"}, {}), "llama3": ({"model_type": "llama", "rope_scaling": ROPE}, {}),
+            "mistral": ({"model_type": "mistral", "sliding_window": None}, {}),
+            "qwen2": ({"model_type": "qwen2"}, BIASES),
+            "qwen3": ({"model_type": "qwen3"}, {"self_attn.q_norm.weight": 16, "self_attn.k_norm.weight": 16})}
+
+
+def tiny_model(folder, tokenizer, vocab, family="llama"):
+    """Random weights, two layers, 64 wide, around the files of a tokenizer."""
     os.makedirs(folder)
     for name in os.listdir(tokenizer):
-        if name != "config.json":
+        if name != "config.json" and not name.endswith(".safetensors"):
             shutil.copy(os.path.join(tokenizer, name), folder)
-    vocab = 200000
-    config = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 32, "num_hidden_layers": 1,
-              "num_attention_heads": 2, "num_key_value_heads": 2, "intermediate_size": 32, "vocab_size": vocab,
-              "max_position_embeddings": 64, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu",
-              "tie_word_embeddings": True, "torch_dtype": "float32"}
+    special, vectors = FAMILIES[family]
+    config = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2,
+              "head_dim": 16, "intermediate_size": 96, "vocab_size": vocab, "max_position_embeddings": 256,
+              "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "hidden_act": "silu", "tie_word_embeddings": True,
+              "torch_dtype": "float32", **special}
     with open(os.path.join(folder, "config.json"), "w", encoding="utf-8") as file:
         json.dump(config, file)
-    layer = "model.layers.0."
-    shapes = {"model.embed_tokens.weight": [vocab, 32], "model.norm.weight": [32],
-              layer + "input_layernorm.weight": [32], layer + "post_attention_layernorm.weight": [32]}
-    for name in ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.gate_proj",
-                 "mlp.up_proj", "mlp.down_proj"):
-        shapes[f"{layer}{name}.weight"] = [32, 32]
-    header, at = {}, 0
+    shapes = {"model.embed_tokens.weight": [vocab, 64], "model.norm.weight": [64]}
+    matrices = {"self_attn.q_proj": [64, 64], "self_attn.k_proj": [32, 64], "self_attn.v_proj": [32, 64],
+                "self_attn.o_proj": [64, 64], "mlp.gate_proj": [96, 64], "mlp.up_proj": [96, 64],
+                "mlp.down_proj": [64, 96]}
+    for layer in ("model.layers.0.", "model.layers.1."):
+        shapes.update({f"{layer}{name}.weight": shape for name, shape in matrices.items()})
+        shapes.update({f"{layer}{name}": [n] for name, n in vectors.items()})
+        shapes.update({f"{layer}{name}.weight": [64] for name in ("input_layernorm", "post_attention_layernorm")})
+    rng, header, data = np.random.default_rng(0), {}, b""
     for name, shape in shapes.items():
-        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [at, at + 4 * int(np.prod(shape))]}
-        at += 4 * int(np.prod(shape))
+        mean = 1.0 if "norm" in name else 0.0
+        values = rng.normal(mean, 0.25, shape).astype(np.float32).tobytes()
+        header[name] = {"dtype": "F32", "shape": shape, "data_offsets": [len(data), len(data) + len(values)]}
+        data += values
     text = json.dumps(header).encode()
     with open(os.path.join(folder, "model.safetensors"), "wb") as file:
-        file.write(len(text).to_bytes(8, "little") + text)
-        file.write(np.random.default_rng(0).normal(0, 0.1, at // 4).astype(np.float32).tobytes())
+        file.write(len(text).to_bytes(8, "little") + text + data)
+
+
+def check_families(vlorp, dump_logits, data, scratch):
+    """Logits at the end of a text that is longer than the scaled rotary positions' original length."""
+    for family in FAMILIES:
+        folder, path = os.path.join(scratch, family), os.path.join(scratch, f"{family}.gguf")
+        tiny_model(folder, f"{data}/models/stories260K-hf", 512, family)
+        run(vlorp, "convert", folder, "--out", path, "--dtype", "float32")
+        ours, peer = Ours(vlorp, dump_logits, folder, scratch), Peer(path)
+        ids = peer.ids("Once upon a time there was a little girl named Lily. She loved to play outside. " * 4)
+        worst = float(np.abs(ours.logits(ids) - peer.logits(ids)).max())
+        if len(ids) <= 64 or not worst <= MAX_DIFFERENCE:
+            sys.exit(f"{family}: {len(ids)} tokens, logits differ by {worst:.3g}, at most {MAX_DIFFERENCE} is allowed")
+        print(f"family {family}: logits after {len(ids)} tokens within {worst:.2g}", flush=True)
 
 
 def check_tokenizers(vlorp, data, scratch):
     """Tokenizers written as metadata give llama.cpp's own vectors in llama.cpp, and vlorp's ids with special tokens."""
     for name, vectors in (("gpt2", "gpt-2"), ("llama2", "llama-spm"), ("llama3", "llama-bpe"), ("qwen3", "qwen2")):
         folder, path = os.path.join(scratch, name), os.path.join(scratch, f"{name}.gguf")
-        tiny_model(folder, f"{data}/tokenizers/{name}")
+        tiny_model(folder, f"{data}/tokenizers/{name}", 160000)
         run(vlorp, "convert", folder, "--out", path, "--dtype", "float16")
         peer, ours = Peer(path), Ours(vlorp, None, path, scratch)
         base = f"{data}/tokenizers/vectors/llama.cpp/ggml-vocab-{vectors}.gguf"
@@ -264,6 +291,7 @@ def main():
     small = [f"{data}/models/stories260K-hf", f"{data}/models/stories260K-gguf/stories260K.gguf"]
     if not models:
         with tempfile.TemporaryDirectory() as scratch:
+            check_families(vlorp, dump_logits, data, scratch)
             check_tokenizers(vlorp, data, scratch)
     for model in models or small:
         with tempfile.TemporaryDirectory() as scratch:
