@@ -117,6 +117,7 @@ typedef struct vlorp_matrix {
     vlorp_projection projection; /* read by projecting rules only */
     double lr_factor;            /* multiplies lr                                       1 */
     double weight_decay;         /* decoupled, times lr                                 0 */
+    bool lent_gradient;          /* adamw only: see vlorp_optimizer_lend_gradient       false */
 } vlorp_matrix;
 
 VLORP_API vlorp_matrix vlorp_matrix_default(void);
@@ -128,6 +129,7 @@ typedef struct vlorp_vector {
     vlorp_dtype dtype;
     void *weight;      /* borrowed, as in vlorp_matrix */
     double lr_factor;  /* 1 */
+    bool lent_gradient; /* false */
 } vlorp_vector;
 
 VLORP_API vlorp_vector vlorp_vector_default(void);
@@ -201,6 +203,14 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optim
 /* g [n] of a vector. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_vector(vlorp_optimizer *optimizer, int id,
                                                                        const float *g, vlorp_err *err);
+
+/* The gradient of a parameter registered with lent_gradient: the caller's own memory, contiguous and laid out as
+ * the weight ([n], [n, m] or [m, n]), f32 or bf16.  The handle keeps no gradient of such a parameter and nothing can be
+ * accumulated into it; norm and step read what is lent here, all_reduce does not see it.  Borrowed until step or
+ * discard has returned, then to be lent again: a step without it leaves the parameter and its moments as they are.
+ * Errors: E_ARG (not registered so, NULL, another dtype), E_STATE (before commit, or between norm and step). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_lend_gradient(vlorp_optimizer *optimizer, int id, const void *g,
+                                                                   vlorp_dtype dtype, vlorp_err *err);
 
 /* Forgets what was accumulated. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_discard(vlorp_optimizer *optimizer, vlorp_err *err);
@@ -298,7 +308,8 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_tensor(const vlorp_optimize
                                                             vlorp_state_tensor *tensor, vlorp_err *err);
 
 /* The sums accumulated so far: S ([n, c, r] or [r, c, m], of the re-read G), in state_dtype, or the exact
- * gradient.  For tests and for reductions that the caller does itself. */
+ * gradient.  For tests, and for sums and reductions that the caller does itself: data may be written until norm
+ * or step.  E_ARG for a lent gradient. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *optimizer, int id,
                                                               vlorp_state_tensor *tensor, vlorp_err *err);
 

@@ -39,6 +39,9 @@ static vlorp_status begin(vlorp_optimizer *o, int id, bool vector, int64_t T, vl
     if ((*slot)->is_vector != vector) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s is %s", name, vector ? "a matrix, not a vector" : "a vector, not a matrix");
     }
+    if ((*slot)->is_lent) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: its gradient is lent by the caller; nothing can be accumulated", name);
+    }
     if (T < 0 || T > o->config.max_tokens) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s: %lld tokens in one call; max_tokens is %lld", name, (long long)T,
                    (long long)o->config.max_tokens);

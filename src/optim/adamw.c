@@ -15,22 +15,35 @@ typedef struct job {
     const vlorp_rng *rng;
 } job;
 
+/* Columns [col0, col0 + n) of row i; g is zero afterwards. */
+static void adamw_piece(const job *j, int64_t i, int64_t col0, int64_t n, float *g)
+{
+    const vlorpi_slot *slot = j->slot;
+    int64_t at = i * slot->ld + col0;
+    float *m = slot->moment + i * j->width + col0;
+    float *v = slot->moment2 + i * j->width + col0;
+    if (slot->dtype == VLORP_BF16) {
+        j->o->kernels->adamw_bf16((uint16_t *)slot->weight + at, m, v, g, j->scalars, n,
+                                  (vlorpi_rounding){j->rng, (uint32_t)i}, col0);
+    } else {
+        j->o->kernels->adamw_f32((float *)slot->weight + at, m, v, g, j->scalars, n);
+    }
+}
+
 static void adamw_item(void *arg, int64_t item, int thread)
 {
     (void)thread;
     const job *j = arg;
-    const vlorpi_slot *slot = j->slot;
     int64_t end = vlorpi_min(j->n_rows, (item + 1) * j->rows_per_item);
     for (int64_t i = item * j->rows_per_item; i < end; i++) {
-        int64_t at = i * j->width;
-        float *m = slot->moment + at;
-        float *v = slot->moment2 + at;
-        float *g = slot->grad + at;
-        if (slot->dtype == VLORP_BF16) {
-            j->o->kernels->adamw_bf16((uint16_t *)slot->weight + i * slot->ld, m, v, g, j->scalars, j->width,
-                                      (vlorpi_rounding){j->rng, (uint32_t)i}, 0);
-        } else {
-            j->o->kernels->adamw_f32((float *)slot->weight + i * slot->ld, m, v, g, j->scalars, j->width);
+        if (!j->slot->is_lent) {
+            adamw_piece(j, i, 0, j->width, j->slot->grad + i * j->width);
+        }
+        for (int64_t col0 = 0; j->slot->is_lent && col0 < j->width; col0 += VLORPI_LENT_PIECE) {
+            float g[VLORPI_LENT_PIECE];
+            int64_t n = vlorpi_min(VLORPI_LENT_PIECE, j->width - col0);
+            vlorpi_read_lent(g, j->slot, i * j->width + col0, n);
+            adamw_piece(j, i, col0, n, g);
         }
     }
 }

@@ -8,7 +8,7 @@
  *   step.c        one step                             backproject.c   Ghat and Mhat, piece by piece
  *   coarse.c      what a factor below one does apart   projected_rules.c   vlorp_os, _ss, _sgd; sgd
  *   wide.c        sums and moments kept in bf16        probe.c, eigen.c    svd's P
- *   state_io.c    save and load
+ *   state_io.c    save and load                        lent.c              gradients that stay with the caller
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -33,6 +33,9 @@ typedef struct vlorpi_slot {
     vlorp_projection_used proj; /* zero unless the rule projects */
     double lr_factor, weight_decay;
     bool narrow; /* S and m_s are kept in bf16 */
+    bool is_lent; /* its gradient is the caller's: lent, laid out as the weight; NULL: none in this step */
+    const void *lent;
+    vlorp_dtype lent_dtype;
 
     /* set by commit */
     float *grad;     /* S, [n, M] (right) or [M, m] (left), or the exact gradient, laid out as the weight */
@@ -211,6 +214,13 @@ vlorpi_slot *vlorpi_optimizer_slot(const vlorp_optimizer *optimizer, int id, vlo
 vlorp_status vlorpi_check_gradient(const vlorpi_slot *slot, int64_t *ldg, vlorp_err *err);
 vlorp_status vlorpi_check_factors(const vlorpi_slot *slot, int64_t *ldy, int64_t *ldx, vlorp_err *err);
 vlorp_status vlorpi_check_rows(const vlorpi_slot *slot, const int32_t *ids, int64_t *ldy, int64_t T, vlorp_err *err);
+
+/* What a lent gradient is read in, so that a piece fits the stack. */
+enum { VLORPI_LENT_PIECE = 4 * VLORPI_OPTIM_DRAWS };
+/* out [n] = elements [first, first + n) of the gradient that is lent. */
+void vlorpi_read_lent(float *out, const vlorpi_slot *slot, int64_t first, int64_t n);
+/* Forgets every lent gradient. */
+void vlorpi_return_lent(vlorp_optimizer *optimizer);
 
 /* Clears n_bytes on all threads. */
 void vlorpi_clear(const vlorp_optimizer *optimizer, void *memory, size_t n_bytes);

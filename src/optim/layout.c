@@ -58,7 +58,7 @@ static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
     int64_t n_grad = vlorpi_slot_gradient_elements(slot);
     size_t width = slot->narrow ? sizeof(uint16_t) : sizeof(float);
-    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, width);
+    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], slot->is_lent ? 0 : n_grad, width);
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
     bool subspace = vlorpi_slot_has_subspace_moment(slot);
     bool sgd = slot->rule == VLORP_RULE_SGD || slot->rule == VLORP_RULE_VLORP_SGD;
@@ -314,6 +314,7 @@ vlorp_status vlorp_optimizer_discard(vlorp_optimizer *o, vlorp_err *err)
     }
     o->n_probes = 0;
     o->probe_floats = 0;
+    vlorpi_return_lent(o);
     o->reduced = false;
     o->bad_slot = -1;
     return VLORP_OK;

@@ -110,7 +110,7 @@ static double projected_norm(vlorp_optimizer *o, const vlorpi_slot *slot)
 
 typedef struct squares {
     const vlorp_optimizer *o;
-    const float *x;
+    const vlorpi_slot *slot;
     int64_t n;
 } squares;
 
@@ -119,13 +119,23 @@ static void squares_item(void *arg, int64_t item, int thread)
     (void)thread;
     const squares *q = arg;
     int64_t begin = item * VLORPI_SQUARES_PER_PART;
-    q->o->scratch.partial[item] =
-        q->o->kernels->sum_squares(q->x + begin, vlorpi_min(VLORPI_SQUARES_PER_PART, q->n - begin));
+    int64_t end = vlorpi_min(q->n, begin + VLORPI_SQUARES_PER_PART);
+    double sum = 0;
+    if (!q->slot->is_lent) {
+        sum = q->o->kernels->sum_squares(q->slot->grad + begin, end - begin);
+    }
+    for (int64_t at = begin; q->slot->is_lent && at < end; at += VLORPI_LENT_PIECE) {
+        float piece[VLORPI_LENT_PIECE];
+        int64_t n = vlorpi_min(VLORPI_LENT_PIECE, end - at);
+        vlorpi_read_lent(piece, q->slot, at, n);
+        sum += q->o->kernels->sum_squares(piece, n);
+    }
+    q->o->scratch.partial[item] = sum;
 }
 
 static double exact_norm(const vlorp_optimizer *o, const vlorpi_slot *slot)
 {
-    squares q = {o, slot->grad, slot->n * slot->m};
+    squares q = {o, slot, slot->n * slot->m};
     int64_t n_parts = vlorpi_divide_up(q.n, VLORPI_SQUARES_PER_PART);
     vlorpi_for_each(&o->config.exec, n_parts, squares_item, &q);
     double sum = 0;
@@ -140,6 +150,9 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
 {
     if (o->config.all_reduce != NULL) {
         for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+            if (slot->is_lent) {
+                continue;
+            }
             vlorpi_open_sums(o, slot);
             VLORP_TRY(o->config.all_reduce(o->config.all_reduce_ctx, slot->grad, vlorpi_slot_gradient_elements(slot),
                                            err));
@@ -149,6 +162,9 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
     o->norm_sum = 0;
     o->bad_slot = -1;
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        if (slot->is_lent && slot->lent == NULL) {
+            continue;
+        }
         double squared = vlorpi_slot_projects(slot) ? projected_norm(o, slot) : exact_norm(o, slot);
         if (!isfinite(squared) && o->bad_slot < 0) {
             o->bad_slot = slot->id;

@@ -178,10 +178,14 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
                         .rule = matrix->rule,
                         .basis_refresh = -1,
                         .lr_factor = matrix->lr_factor,
-                        .weight_decay = matrix->weight_decay};
+                        .weight_decay = matrix->weight_decay,
+                        .is_lent = matrix->lent_gradient};
     VLORP_TRY(check_new(o, &want, matrix->name, err));
     if (matrix->rule < VLORP_RULE_PROJFACTOR || matrix->rule > VLORP_RULE_SGD) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s: rule %d is not known", matrix->name, (int)matrix->rule);
+    }
+    if (want.is_lent && want.rule != VLORP_RULE_ADAMW) {
+        VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: only the rule adamw takes a lent gradient", matrix->name);
     }
     if (vlorpi_slot_projects(&want)) {
         if (matrix->projection.distribution < VLORP_NORMAL || matrix->projection.distribution > VLORP_SVD) {
@@ -208,7 +212,8 @@ vlorp_status vlorp_optimizer_add_vector(vlorp_optimizer *o, const vlorp_vector *
                         .weight = vector->weight,
                         .rule = VLORP_RULE_ADAMW,
                         .is_vector = true,
-                        .lr_factor = vector->lr_factor};
+                        .lr_factor = vector->lr_factor,
+                        .is_lent = vector->lent_gradient};
     VLORP_TRY(check_new(o, &want, vector->name, err));
     return append(o, &want, vector->name, id, err);
 }
@@ -370,6 +375,9 @@ vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *o, int id, vlorp_st
     }
     if (!o->committed) {
         VLORP_FAIL(err, VLORP_E_STATE, "the optimizer has no gradients before commit");
+    }
+    if (slot->is_lent) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: its gradient is lent by the caller", slot->name);
     }
     *tensor = (vlorp_state_tensor){
         .parameter = slot->name, .field = "gradient", .data = slot->grad, .dtype = VLORP_F32};

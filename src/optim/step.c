@@ -37,6 +37,9 @@ static vlorp_status check(const vlorp_optimizer *o, const vlorp_step *step, vlor
 
 static void step_slot(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *s)
 {
+    if (slot->is_lent && slot->lent == NULL) {
+        return;
+    }
     switch (slot->rule) {
     case VLORP_RULE_PROJFACTOR: vlorpi_projfactor_step(o, slot, s); break;
     case VLORP_RULE_ADAMW: vlorpi_adamw_step(o, slot, s); break;
@@ -66,6 +69,7 @@ vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vl
         for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
             step_slot(o, slot, &s);
         }
+        vlorpi_return_lent(o);
         o->steps_taken++;
         o->reduced = false;
         r.counted = true;

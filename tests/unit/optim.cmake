@@ -9,6 +9,7 @@ vlorp_test(test_optim_state vlorp_optim vlorp_system)
 vlorp_test(test_optim_probe vlorp_optim vlorp_system)
 vlorp_test(test_optim_edges vlorp_optim vlorp_system)
 vlorp_test(test_optim_coarse vlorp_optim vlorp_system)
+vlorp_test(test_optim_lent vlorp_optim vlorp_system)
 
 # Every byte read was written: what the sanitizers above do not see.
 find_program(VLORP_VALGRIND valgrind)
