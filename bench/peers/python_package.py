@@ -1,5 +1,4 @@
-"""The Python package beside other optimizers for PyTorch, in one unmodified loop: python_package.py MODEL_FOLDER
-[options]
+"""The Python package beside other optimizers in one unmodified loop: python_package.py MODEL_FOLDER [options]
 
 Every method runs in a process of its own, in turn, --rounds times: tokens/s, tokens per second of processor time (which
 other users of the machine disturb less), processor seconds of the first step (where bases are made), peak resident
