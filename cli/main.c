@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/command.h"
+#include "cli/resume_options.h"
 #include "format/json.h"
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2, EXIT_SIGNAL_BASE = 128 };
@@ -112,6 +113,11 @@ static vlorp_status run_command(const struct command_row *command, const vlorpi_
     return status != VLORP_OK ? status : vlorpi_output_flush(err);
 }
 
+static bool continues_a_run(const vlorpi_options *options)
+{
+    return (options->command & (VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN)) != 0 && vlorpi_options_has(options, "continue_from");
+}
+
 static int run_words(int argc, char **argv, vlorpi_output *output, vlorpi_mem *mem)
 {
     static vlorpi_options options; /* large, and alive until exit */
@@ -145,6 +151,9 @@ static int run_words(int argc, char **argv, vlorpi_output *output, vlorpi_mem *m
         if (status == VLORP_OK && options.version) {
             (void)printf("vlorp %s\n", vlorpi_program_version);
             return EXIT_DONE;
+        }
+        if (status == VLORP_OK && continues_a_run(&options)) {
+            status = vlorpi_resume_options(&options, mem, &err);
         }
         if (status == VLORP_OK) {
             output->quiet = vlorpi_options_bool(&options, "quiet");

@@ -42,15 +42,23 @@ static json_t *value_to_json(const vlorpi_option_row *row, const vlorpi_option_v
     return text != NULL ? text : json_string("(not UTF-8)");
 }
 
+bool vlorpi_option_is_about_the_call(const char *name)
+{
+    static const char *const names[] = {"config", "help", "version", "overwrite", "force", "continue_from"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(name, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 json_t *vlorpi_options_to_json(const vlorpi_options *options)
 {
     json_t *object = json_object();
     for (int i = 0; object != NULL && i < vlorpi_option_table_rows; i++) {
         const vlorpi_option_row *row = &vlorpi_option_table[i];
-        bool about_the_call = belongs(row, options->command) && (strcmp(row->name, "config") == 0 ||
-                                                                 strcmp(row->name, "help") == 0 ||
-                                                                 strcmp(row->name, "version") == 0);
-        if (belongs(row, options->command) && !about_the_call &&
+        if (belongs(row, options->command) && !vlorpi_option_is_about_the_call(row->name) &&
             json_object_set_new(object, row->name, value_to_json(row, &options->values[i])) != 0) {
             json_decref(object);
             object = NULL;

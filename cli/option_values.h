@@ -14,6 +14,16 @@
 VLORP_CHECKED vlorp_status vlorpi_option_read(vlorpi_option_value *value, const vlorpi_option_row *row,
                                               const char *text, vlorp_err *err);
 
+/* The value of a config file or run.json as a user would type it: *out is text [n_bytes], filled, or a string of value.
+ * false: an array, an object or null. */
+bool vlorpi_option_json_text(const json_t *value, char *text, size_t n_bytes, const char **out);
+
+/* Whether an option says what to do now and is no setting of a run, which a run.json would repeat. */
+bool vlorpi_option_is_about_the_call(const char *name);
+
+/* Keeps a copy of text for as long as options live; NULL when the store is full. */
+const char *vlorpi_option_store(vlorpi_options *options, const char *text);
+
 /* What stands for the value in --help: N, X, a|b|c; empty for a boolean. */
 void vlorpi_option_placeholder(const vlorpi_option_row *row, char *text, size_t text_bytes);
 

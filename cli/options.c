@@ -276,11 +276,11 @@ vlorp_status vlorpi_options_parse(vlorpi_options *options, int argc, char **argv
         json_decref(root);
         VLORP_TRY(status);
     }
-    return vlorpi_options_check(options, err);
+    int resume = find_row(options->command, "continue_from");
+    return resume >= 0 && options->values[resume].has ? VLORP_OK : vlorpi_options_check(options, err);
 }
 
-/* Keeps a copy of text for as long as options live; NULL when the store is full. */
-static const char *store(vlorpi_options *options, const char *text)
+const char *vlorpi_option_store(vlorpi_options *options, const char *text)
 {
     size_t n = strlen(text) + 1;
     if (n > sizeof options->storage - options->n_stored) {
@@ -292,8 +292,7 @@ static const char *store(vlorpi_options *options, const char *text)
     return copy;
 }
 
-/* The value as a user would type it.  false: an array or an object. */
-static bool json_text(const json_t *value, char *text, size_t text_bytes, const char **out)
+bool vlorpi_option_json_text(const json_t *value, char *text, size_t text_bytes, const char **out)
 {
     *out = text;
     if (json_is_string(value)) {
@@ -331,9 +330,9 @@ vlorp_status vlorpi_options_apply_json(vlorpi_options *options, const json_t *ob
             status = fail_unknown(options->command, key, key, err);
         } else if (json_is_null(value)) {
             continue;
-        } else if (!json_text(value, number, sizeof number, &text)) {
+        } else if (!vlorpi_option_json_text(value, number, sizeof number, &text)) {
             status = vlorpi_err_set(err, VLORP_E_ARG, "%s: a text, a number, true or false is wanted", key);
-        } else if ((text = store(options, text)) == NULL) {
+        } else if ((text = vlorpi_option_store(options, text)) == NULL) {
             status = vlorpi_err_set(err, VLORP_E_LIMIT, "%s: the values are longer than %d bytes in all", key,
                                     (int)VLORPI_OPTIONS_STORAGE_BYTES);
         } else {

@@ -69,6 +69,7 @@ extern const int vlorpi_option_table_rows;
 
 typedef enum vlorpi_option_origin {
     VLORPI_ORIGIN_DEFAULT,
+    VLORPI_ORIGIN_RUN,    /* from the run that goes on (--continue_from) */
     VLORPI_ORIGIN_CONFIG, /* from the file of --config */
     VLORPI_ORIGIN_LINE    /* from the command line */
 } vlorpi_option_origin;
@@ -95,7 +96,8 @@ typedef struct vlorpi_options {
 void vlorpi_options_init(vlorpi_options *options, unsigned command);
 
 /* Reads argv[0 .. argc-1], the words after the command's name, then the file of --config, which
- * loses against the command line, and checks that options agree (option_check.c).
+ * loses against the command line, and checks that options agree (option_check.c); under --continue_from
+ * that check is left to the caller, after vlorpi_options_apply_run.
  * Borrows argv.  Errors: E_ARG with a hint where one helps; --config also E_IO and E_FORMAT. */
 VLORP_CHECKED vlorp_status vlorpi_options_parse(vlorpi_options *options, int argc, char **argv, vlorp_err *err);
 
@@ -106,6 +108,12 @@ VLORP_CHECKED vlorp_status vlorpi_options_set(vlorpi_options *options, const cha
 /* Applies an object {name: value}; a run.json keeps it under "options".  null means: not given. */
 VLORP_CHECKED vlorp_status vlorpi_options_apply_json(vlorpi_options *options, const json_t *object, const char *name,
                                                      vlorp_err *err);
+
+/* Applies the settings of a run that goes on: an option that was not given takes the run's value; one that was given
+ * must agree, unless it is one that may change.  Then _check, which _parse leaves out under --continue_from.
+ *   record: its run.json; name: for error texts.  Errors: E_ARG naming option, old and new value. */
+VLORP_CHECKED vlorp_status vlorpi_options_apply_run(vlorpi_options *options, const json_t *record, const char *name,
+                                                    vlorp_err *err);
 
 /* Refuses options that disagree and derives those that follow from others: proj_type from
  * proj_matrix_dist; one of batch_size, gradient_accumulation, total_batch_size from the two others.

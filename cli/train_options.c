@@ -99,7 +99,11 @@ vlorp_status vlorpi_train_options(vlorpi_train_settings *s, const vlorpi_cli *cl
 {
     const vlorpi_options *o = cli->options;
     *s = vlorpi_train_settings_default();
-    VLORP_TRY(vlorpi_options_model(o, &s->model, err));
+    s->continue_from = vlorpi_options_text(o, "continue_from");
+    s->model = vlorpi_options_text(o, "model");
+    if (s->continue_from == NULL || o->command != VLORPI_CMD_TRAIN) { /* else the checkpoint is the model */
+        VLORP_TRY(vlorpi_options_model(o, &s->model, err));
+    }
     read_method(s, o);
     read_schedule(s, o);
     s->dataset = vlorpi_options_text(o, "dataset");
@@ -121,6 +125,12 @@ vlorp_status vlorpi_train_options(vlorpi_train_settings *s, const vlorpi_cli *cl
     s->n_threads = cli->n_threads;
     s->save_dir = vlorpi_options_text(o, "save_dir");
     s->overwrite = vlorpi_options_bool(o, "overwrite");
+    s->save_every = vlorpi_options_int(o, "save_every");
+    s->save_minutes = vlorpi_options_has(o, "save_minutes") ? vlorpi_options_double(o, "save_minutes")
+                      : s->save_every > 0                   ? 0
+                                                            : s->save_minutes;
+    s->keep = vlorpi_options_int(o, "keep");
+    s->keep_best = vlorpi_options_bool(o, "keep_best");
     return VLORP_OK;
 }
 

@@ -43,7 +43,7 @@ static bool holds_weights(const char *name)
             return true;
         }
     }
-    return false;
+    return strncmp(name, VLORPI_STATE_PREFIX, sizeof VLORPI_STATE_PREFIX - 1) == 0;
 }
 
 /* What may stand beside a lone config.json, whose folder can be anything. */

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <unistd.h>
 
+enum { CACHED_BYTES = 64 << 20 }; /* so much of one file may wait in the system's cache */
+
 static vlorp_status fail(const vlorpi_file_writer *writer, vlorp_err *err)
 {
     int reason = errno;
@@ -18,22 +20,37 @@ static vlorp_status fail(const vlorpi_file_writer *writer, vlorp_err *err)
 vlorp_status vlorpi_file_writer_open(vlorpi_file_writer *writer, int folder_fd, const char *folder, const char *name,
                                      unsigned char *buffer, size_t capacity, vlorp_err *err)
 {
-    *writer = (vlorpi_file_writer){.folder = folder, .name = name, .buffer = buffer, .capacity = capacity};
+    *writer = (vlorpi_file_writer){.folder = folder, .name = name, .buffer = buffer, .capacity = capacity,
+                                    .sum = vlorpi_checksum_begin(VLORPI_FILE_SALT)};
     writer->fd = openat(folder_fd, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     return writer->fd >= 0 ? VLORP_OK : fail(writer, err);
 }
 
-static vlorp_status write_all(const vlorpi_file_writer *writer, const unsigned char *bytes, size_t n_bytes,
-                              vlorp_err *err)
+/* Syncs, and lets the system forget the pages. */
+static vlorp_status sync_and_drop(vlorpi_file_writer *writer, vlorp_err *err)
+{
+    if (fsync(writer->fd) != 0) {
+        return fail(writer, err);
+    }
+    (void)posix_fadvise(writer->fd, 0, 0, POSIX_FADV_DONTNEED);
+    writer->n_cached = 0;
+    return VLORP_OK;
+}
+
+static vlorp_status write_all(vlorpi_file_writer *writer, const unsigned char *bytes, size_t n_bytes, vlorp_err *err)
 {
     while (n_bytes > 0) {
-        ssize_t n = write(writer->fd, bytes, n_bytes);
+        ssize_t n = write(writer->fd, bytes, n_bytes < CACHED_BYTES ? n_bytes : CACHED_BYTES);
         if (n < 0 && errno != EINTR) {
             return fail(writer, err);
         }
         if (n > 0) {
             bytes += n;
             n_bytes -= (size_t)n;
+            writer->n_cached += (uint64_t)n;
+        }
+        if (writer->n_cached >= CACHED_BYTES) {
+            VLORP_TRY(sync_and_drop(writer, err));
         }
     }
     return VLORP_OK;
@@ -48,6 +65,8 @@ static vlorp_status flush(vlorpi_file_writer *writer, vlorp_err *err)
 
 vlorp_status vlorpi_file_writer_put(vlorpi_file_writer *writer, const void *bytes, size_t n_bytes, vlorp_err *err)
 {
+    vlorpi_checksum_add(&writer->sum, bytes, n_bytes);
+    writer->n_bytes += n_bytes;
     if (n_bytes > writer->capacity - writer->n) {
         VLORP_TRY(flush(writer, err));
     }
@@ -74,8 +93,8 @@ vlorp_status vlorpi_file_writer_close(vlorpi_file_writer *writer, vlorp_status s
     if (status == VLORP_OK) {
         status = flush(writer, err);
     }
-    if (status == VLORP_OK && fsync(writer->fd) != 0) {
-        status = fail(writer, err);
+    if (status == VLORP_OK) {
+        status = sync_and_drop(writer, err);
     }
     if (close(writer->fd) != 0 && status == VLORP_OK) {
         status = fail(writer, err);

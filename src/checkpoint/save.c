@@ -18,6 +18,7 @@ typedef struct saving {
     const vlorpi_checkpoint_saver *saver;
     const vlorpi_checkpoint_model *model;
     const vlorpi_new_folder *folder;
+    vlorpi_checksums *sums; /* or NULL */
     size_t shard_bytes;
     int n_shards;
 } saving;
@@ -117,7 +118,8 @@ static vlorp_status write_shard(const saving *s, int shard, int first, int end, 
         vlorpi_stored_form form = {.storage = saver->infos[i].storage};
         status = vlorpi_put_weight(&writer, saver, s->model, i, form, err);
     }
-    return vlorpi_file_writer_close(&writer, status, err);
+    VLORP_TRY(vlorpi_file_writer_close(&writer, status, err));
+    return vlorpi_checksums_add(s->sums, &writer, err);
 }
 
 /* `"NAME": "SHARD"`; names are those of our tables and hold nothing that JSON escapes. */
@@ -170,14 +172,37 @@ static vlorp_status write_weights(const saving *s, vlorp_err *err)
     if (status == VLORP_OK) {
         status = write_index(s, &writer, err);
     }
-    return vlorpi_file_writer_close(&writer, status, err);
+    VLORP_TRY(vlorpi_file_writer_close(&writer, status, err));
+    return vlorpi_checksums_add(s->sums, &writer, err);
 }
 
-static vlorp_status check_space(const saving *s, vlorp_err *err)
+vlorp_status vlorpi_checkpoint_bytes(size_t *n_bytes, const vlorpi_checkpoint_saver *saver,
+                                     const vlorpi_checkpoint_model *model, vlorp_err *err)
 {
+    const saving s = {.saver = saver, .model = model};
     size_t other_bytes = 0;
-    VLORP_TRY(vlorpi_companions_bytes(&other_bytes, s->model, err));
-    return vlorpi_new_folder_check_space(s->folder, weight_bytes(s) + s->saver->header_bytes + other_bytes, err);
+    VLORP_TRY(vlorpi_companions_bytes(&other_bytes, model, err));
+    *n_bytes = weight_bytes(&s) + saver->header_bytes + other_bytes;
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_checkpoint_write_weights(const vlorpi_checkpoint_saver *saver,
+                                             const vlorpi_checkpoint_model *model, const vlorpi_new_folder *folder,
+                                             vlorpi_checksums *sums, vlorp_err *err)
+{
+    assert(saver->n_params == model->params->n && saver->chunk != NULL);
+    saving s = {.saver = saver, .model = model, .folder = folder, .sums = sums};
+    s.shard_bytes = model->shard_bytes != 0 ? model->shard_bytes : VLORPI_CHECKPOINT_SHARD_BYTES;
+    s.n_shards = count_shards(&s);
+    return write_weights(&s, err);
+}
+
+static vlorp_status check_space(const vlorpi_checkpoint_saver *saver, const vlorpi_checkpoint_model *model,
+                                const vlorpi_new_folder *folder, vlorp_err *err)
+{
+    size_t n_bytes;
+    VLORP_TRY(vlorpi_checkpoint_bytes(&n_bytes, saver, model, err));
+    return vlorpi_new_folder_check_space(folder, n_bytes, err);
 }
 
 vlorp_status vlorpi_checkpoint_check(const vlorpi_checkpoint_saver *saver, const vlorpi_checkpoint_model *model,
@@ -185,29 +210,23 @@ vlorp_status vlorpi_checkpoint_check(const vlorpi_checkpoint_saver *saver, const
 {
     vlorpi_new_folder place;
     VLORP_TRY(vlorpi_new_folder_begin(&place, folder, model->overwrite, err));
-    const saving s = {.saver = saver, .model = model, .folder = &place};
-    vlorp_status status = check_space(&s, err);
+    vlorp_status status = check_space(saver, model, &place, err);
     vlorpi_new_folder_abandon(&place);
     return status;
-}
-
-static vlorp_status write_all(const saving *s, vlorp_err *err)
-{
-    VLORP_TRY(check_space(s, err));
-    VLORP_TRY(write_weights(s, err));
-    return vlorpi_companions_write(s->folder, s->model, s->saver->chunk, VLORPI_CHUNK_BYTES, err);
 }
 
 vlorp_status vlorpi_checkpoint_save_model(const vlorpi_checkpoint_saver *saver, const vlorpi_checkpoint_model *model,
                                           const char *folder, vlorp_err *err)
 {
-    assert(saver->n_params == model->params->n && saver->chunk != NULL);
     vlorpi_new_folder place;
     VLORP_TRY(vlorpi_new_folder_begin(&place, folder, model->overwrite, err));
-    saving s = {.saver = saver, .model = model, .folder = &place};
-    s.shard_bytes = model->shard_bytes != 0 ? model->shard_bytes : VLORPI_CHECKPOINT_SHARD_BYTES;
-    s.n_shards = count_shards(&s);
-    vlorp_status status = write_all(&s, err);
+    vlorp_status status = check_space(saver, model, &place, err);
+    if (status == VLORP_OK) {
+        status = vlorpi_checkpoint_write_weights(saver, model, &place, NULL, err);
+    }
+    if (status == VLORP_OK) {
+        status = vlorpi_companions_write(&place, model, saver->chunk, VLORPI_CHUNK_BYTES, err);
+    }
     if (status != VLORP_OK) {
         vlorpi_new_folder_abandon(&place);
         return status;

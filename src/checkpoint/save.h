@@ -11,6 +11,7 @@
 #define VLORPI_CHECKPOINT_SAVE_H
 
 #include "base/arena.h"
+#include "checkpoint/checksums.h"
 #include "format/source.h"
 #include "kernel/kernel.h"
 #include "model/config.h"
@@ -69,6 +70,16 @@ VLORP_CHECKED vlorp_status vlorpi_checkpoint_save_model(const vlorpi_checkpoint_
 VLORP_CHECKED vlorp_status vlorpi_checkpoint_check(const vlorpi_checkpoint_saver *saver,
                                                    const vlorpi_checkpoint_model *model, const char *folder,
                                                    vlorp_err *err);
+
+/* The weights and the index of their shards alone, into a folder that is being made; each file goes to sums (NULL is
+ * allowed).  Allocates nothing.  The other files: vlorpi_companions_write. */
+VLORP_CHECKED vlorp_status vlorpi_checkpoint_write_weights(const vlorpi_checkpoint_saver *saver,
+                                                           const vlorpi_checkpoint_model *model,
+                                                           const vlorpi_new_folder *folder, vlorpi_checksums *sums,
+                                                           vlorp_err *err);
+/* Bytes that weights and companions take on disk, as an upper estimate. */
+VLORP_CHECKED vlorp_status vlorpi_checkpoint_bytes(size_t *n_bytes, const vlorpi_checkpoint_saver *saver,
+                                                   const vlorpi_checkpoint_model *model, vlorp_err *err);
 
 /* How a dtype is spelled and stored: "float32", "bfloat16", "float16" as config.json has them. */
 const char *vlorpi_checkpoint_dtype_name(vlorp_dtype dtype);

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/mapped_file.h"
 #include "data/data_files.h"
 #include "data/example_writer.h"
@@ -220,6 +221,17 @@ vlorpi_example vlorpi_dataset_example(const vlorpi_dataset *dataset, int64_t i)
     int32_t at = stored_index(dataset, i);
     return (vlorpi_example){.codes = vlorpi_token_store_codes(dataset->store, at),
                             .n_tokens = dataset->store->lengths[at]};
+}
+
+uint64_t vlorpi_dataset_checksum(const vlorpi_dataset *dataset)
+{
+    vlorpi_checksum sum = vlorpi_checksum_begin(0);
+    for (int64_t i = 0; i < dataset->n; i++) {
+        vlorpi_example example = vlorpi_dataset_example(dataset, i);
+        vlorpi_checksum_add(&sum, &example.n_tokens, sizeof example.n_tokens);
+        vlorpi_checksum_add(&sum, example.codes, (size_t)example.n_tokens * sizeof example.codes[0]);
+    }
+    return vlorpi_checksum_value(&sum);
 }
 
 int32_t vlorpi_example_id(const vlorpi_example *example, int64_t t)

@@ -53,6 +53,8 @@ VLORP_CHECKED vlorp_status vlorpi_dataset_hold_out(vlorpi_dataset *dataset, vlor
                                                    uint64_t seed, vlorp_err *err);
 
 int64_t vlorpi_dataset_n_examples(const vlorpi_dataset *dataset);
+/* Of all tokens and masks, example by example: the same data tells itself by it. */
+uint64_t vlorpi_dataset_checksum(const vlorpi_dataset *dataset);
 
 /* One example; borrowed.  codes[t] is the token's id, or ~id for a token that is not to be predicted:
  * the mask costs no memory.  Which tokens are to be predicted: data/example_writer.h. */

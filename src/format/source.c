@@ -452,6 +452,15 @@ void vlorpi_source_drop(const vlorpi_source *source, const vlorpi_tensor_info *i
     }
 }
 
+void vlorpi_source_unmap(vlorpi_source *source)
+{
+    for (int i = 0; i < source->n_files && source->kind == VLORPI_SOURCE_FOLDER; i++) {
+        size_t n_bytes = source->files[i].mapped.n_bytes;
+        vlorpi_mapped_file_close(&source->files[i].mapped);
+        source->files[i].mapped.n_bytes = n_bytes; /* still of interest */
+    }
+}
+
 size_t vlorpi_source_mapped_bytes(const vlorpi_source *source)
 {
     size_t n_bytes = 0;

@@ -45,7 +45,10 @@ const vlorpi_tensor_info *vlorpi_source_tensor(const vlorpi_source *source, int6
 const vlorpi_tensor_info *vlorpi_source_find(const vlorpi_source *source, const char *name);
 /* Lets the system forget a tensor's pages after they were read. */
 void vlorpi_source_drop(const vlorpi_source *source, const vlorpi_tensor_info *info);
-/* Bytes of all mapped files, which the account reports apart. */
+/* Gives the mapped files back when their tensors will not be read again, so that a file that is removed frees its disk;
+ * what was parsed stays, tensors' bytes do not.  Folders only. */
+void vlorpi_source_unmap(vlorpi_source *source);
+/* Bytes of all files that were mapped, which the account reports apart. */
 size_t vlorpi_source_mapped_bytes(const vlorpi_source *source);
 
 /* The weight files, shards in the order of the index; *n_bytes is file i's size.  Borrowed: the

@@ -9,6 +9,7 @@
  * beyond what it knows. */
 #include <string.h>
 
+#include "base/checksum.h"
 #include "base/status.h"
 #include "optim/handle.h"
 
@@ -23,8 +24,6 @@ enum {
     CHECKSUM_BYTES = 8
 };
 static const unsigned char MAGIC[8] = {'V', 'L', 'O', 'R', 'P', 'S', 'T', '\n'};
-static const uint64_t FNV_BASIS = 0xCBF29CE484222325u;
-static const uint64_t FNV_PRIME = 0x100000001B3u;
 
 static bool is_little_endian(void)
 {
@@ -50,18 +49,6 @@ static uint64_t get(const unsigned char *at, int n_bytes)
     return x;
 }
 
-/* n_bytes is a multiple of 8. */
-static uint64_t hash_bytes(uint64_t hash, const unsigned char *bytes, size_t n_bytes)
-{
-    for (size_t i = 0; i < n_bytes; i += 8) {
-        uint64_t word;
-        memcpy(&word, bytes + i, 8);
-        hash = (hash ^ word) * FNV_PRIME;
-        hash ^= hash >> 32;
-    }
-    return hash;
-}
-
 static uint64_t tensor_bytes(const vlorp_state_tensor *t)
 {
     uint64_t n = t->dtype == VLORP_BF16 ? 2 : 4;
@@ -76,39 +63,19 @@ typedef struct stream {
     vlorp_write *write;
     vlorp_read *read;
     void *ctx;
-    uint64_t hash;
-    unsigned char tail[8]; /* bytes not yet in hash */
-    size_t n_tail;
+    vlorpi_checksum sum;
 } stream;
-
-static void digest(stream *s, const unsigned char *bytes, size_t n)
-{
-    while (n > 0 && s->n_tail > 0 && s->n_tail < 8) {
-        s->tail[s->n_tail++] = *bytes++;
-        n--;
-    }
-    if (s->n_tail == 8) {
-        s->hash = hash_bytes(s->hash, s->tail, 8);
-        s->n_tail = 0;
-    }
-    size_t whole = n / 8 * 8;
-    s->hash = hash_bytes(s->hash, bytes, whole);
-    if (n > whole) {
-        memcpy(s->tail, bytes + whole, n - whole);
-        s->n_tail = n - whole;
-    }
-}
 
 static vlorp_status move_out(stream *s, const void *bytes, size_t n, vlorp_err *err)
 {
-    digest(s, bytes, n);
+    vlorpi_checksum_add(&s->sum, bytes, n);
     return s->write(s->ctx, bytes, n, err);
 }
 
 static vlorp_status move_in(stream *s, void *bytes, size_t n, vlorp_err *err)
 {
     VLORP_TRY(s->read(s->ctx, bytes, n, err));
-    digest(s, bytes, n);
+    vlorpi_checksum_add(&s->sum, bytes, n);
     return VLORP_OK;
 }
 
@@ -183,7 +150,7 @@ static vlorp_status check_saving(const vlorp_optimizer *o, vlorp_err *err)
 vlorp_status vlorp_optimizer_save(const vlorp_optimizer *o, vlorp_write *write, void *ctx, vlorp_err *err)
 {
     static const unsigned char zeros[8] = {0};
-    stream s = {.write = write, .ctx = ctx, .hash = FNV_BASIS};
+    stream s = {.write = write, .ctx = ctx, .sum = vlorpi_checksum_begin(0)};
     uint64_t n_bytes;
     VLORP_TRY(vlorp_optimizer_state_size(o, &n_bytes, err));
     VLORP_TRY(check_saving(o, err));
@@ -205,7 +172,7 @@ vlorp_status vlorp_optimizer_save(const vlorp_optimizer *o, vlorp_write *write, 
         VLORP_TRY(move_out(&s, zeros, (size_t)((8 - length % 8) % 8), err));
     }
     unsigned char checksum[CHECKSUM_BYTES];
-    put(checksum, s.hash, CHECKSUM_BYTES);
+    put(checksum, vlorpi_checksum_value(&s.sum), CHECKSUM_BYTES);
     return write(ctx, checksum, sizeof checksum, err);
 }
 
@@ -304,7 +271,7 @@ static vlorp_status load_tensors(const vlorp_optimizer *o, stream *s, const head
     }
     unsigned char checksum[CHECKSUM_BYTES];
     VLORP_TRY(s->read(s->ctx, checksum, sizeof checksum, err));
-    if (get(checksum, CHECKSUM_BYTES) != s->hash) {
+    if (get(checksum, CHECKSUM_BYTES) != vlorpi_checksum_value(&s->sum)) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "the state is damaged: its checksum is wrong");
     }
     return VLORP_OK;
@@ -312,7 +279,7 @@ static vlorp_status load_tensors(const vlorp_optimizer *o, stream *s, const head
 
 vlorp_status vlorp_optimizer_load(vlorp_optimizer *o, vlorp_read *read, void *ctx, vlorp_err *err)
 {
-    stream s = {.read = read, .ctx = ctx, .hash = FNV_BASIS};
+    stream s = {.read = read, .ctx = ctx, .sum = vlorpi_checksum_begin(0)};
     head said;
     if (!o->committed) {
         VLORP_FAIL(err, VLORP_E_STATE, "a state can be loaded after commit only");
@@ -371,7 +338,7 @@ vlorp_status vlorp_optimizer_save_buffer(const vlorp_optimizer *o, void *buffer,
 static vlorp_status check_buffer(const vlorp_optimizer *o, const void *buffer, size_t n_bytes, vlorp_err *err)
 {
     window w = {.source = buffer, .n_bytes = n_bytes};
-    stream s = {.read = read_window, .ctx = &w, .hash = FNV_BASIS};
+    stream s = {.read = read_window, .ctx = &w, .sum = vlorpi_checksum_begin(0)};
     head said;
     VLORP_TRY(load_head(o, &s, &said, err));
     uint64_t wanted;
@@ -382,7 +349,9 @@ static vlorp_status check_buffer(const vlorp_optimizer *o, const void *buffer, s
     }
     if (said.has_checksum) {
         size_t body = n_bytes - CHECKSUM_BYTES;
-        if (get(w.source + body, CHECKSUM_BYTES) != hash_bytes(FNV_BASIS, w.source, body)) {
+        vlorpi_checksum sum = vlorpi_checksum_begin(0);
+        vlorpi_checksum_add(&sum, w.source, body);
+        if (get(w.source + body, CHECKSUM_BYTES) != vlorpi_checksum_value(&sum)) {
             VLORP_FAIL(err, VLORP_E_FORMAT, "the state is damaged: its checksum is wrong");
         }
     }

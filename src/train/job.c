@@ -1,6 +1,7 @@
 #include "train/job.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #include "train/fit.h"
 #include "train/job_sizes.h"
@@ -224,11 +225,9 @@ vlorp_status vlorpi_job_allocate(vlorpi_job *job, vlorp_err *err)
     return vlorp_optimizer_commit(job->optimizer, err);
 }
 
-void vlorpi_job_end_training(vlorpi_job *job)
+void vlorpi_job_data_sum(char text[VLORPI_DATA_SUM_BYTES], const vlorpi_job *job)
 {
-    vlorp_optimizer_free(job->optimizer);
-    job->optimizer = NULL;
-    vlorpi_arena_deinit(&job->arenas[VLORPI_MEM_ACTIVATIONS], job->mem);
+    (void)snprintf(text, VLORPI_DATA_SUM_BYTES, "%016" PRIx64, vlorpi_dataset_checksum(job->data));
 }
 
 void vlorpi_job_close(vlorpi_job *job)

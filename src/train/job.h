@@ -46,6 +46,7 @@ typedef struct vlorpi_job {
     vlorpi_checkpoint_saver saver;
     vlorpi_mem_usage tables;    /* booked before the optimizer was made: what the plan starts from */
     vlorpi_plan plan;
+    size_t checkpoint_bytes;    /* on disk, an upper estimate; 0 until the run has a folder */
     size_t all_targets_bytes;   /* the plan's total with embedding and head projected too; 0: they are, or nothing is */
     vlorpi_arena arenas[VLORPI_MEM_N_CLASSES]; /* real ones after _allocate */
 } vlorpi_job;
@@ -67,9 +68,9 @@ VLORP_CHECKED vlorp_status vlorpi_job_replan(vlorpi_job *job, const vlorpi_train
 /* Allocates what the plan says and reads (or draws) the weights. */
 VLORP_CHECKED vlorp_status vlorpi_job_allocate(vlorpi_job *job, vlorp_err *err);
 
-/* Gives activations and gradients back when no step will follow, so that a save which builds files
- * anew (from a GGUF source) brings no new peak. */
-void vlorpi_job_end_training(vlorpi_job *job);
+/* The checksum of the training data as text. */
+enum { VLORPI_DATA_SUM_BYTES = 17 };
+void vlorpi_job_data_sum(char text[VLORPI_DATA_SUM_BYTES], const vlorpi_job *job);
 
 /* Accepts a partly opened one. */
 void vlorpi_job_close(vlorpi_job *job);

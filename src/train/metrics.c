@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 vlorp_status vlorpi_metrics_open(vlorpi_metrics *metrics, const char *path, vlorp_err *err)
 {
@@ -54,6 +55,17 @@ vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double e
                     eval_loss, n_targets);
     VLORP_TRY(finish_line(metrics, n, err));
     return vlorpi_event_file_scalar(&metrics->events, "eval/loss", step, eval_loss, err);
+}
+
+vlorp_status vlorpi_metrics_sync(const vlorpi_metrics *metrics, int64_t *n_bytes, vlorp_err *err)
+{
+    off_t end = -1;
+    if (fflush(metrics->file) != 0 || fsync(fileno(metrics->file)) != 0 ||
+        (end = lseek(fileno(metrics->file), 0, SEEK_END)) < 0) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be written: %s", metrics->path, strerror(errno));
+    }
+    *n_bytes = (int64_t)end;
+    return VLORP_OK;
 }
 
 void vlorpi_metrics_close(vlorpi_metrics *metrics)

@@ -40,12 +40,14 @@ typedef struct vlorpi_step_metrics {
     size_t memory_bytes;       /* booked in the ledger at the end of the step */
 } vlorpi_step_metrics;
 
-/* path is borrowed until close.  E_IO with path and reason. */
+/* Appends to what is there.  path is borrowed until close.  E_IO with path and reason. */
 VLORP_CHECKED vlorp_status vlorpi_metrics_open(vlorpi_metrics *metrics, const char *path, vlorp_err *err);
 VLORP_CHECKED vlorp_status vlorpi_metrics_step(vlorpi_metrics *metrics, const vlorpi_step_metrics *step,
                                                vlorp_err *err);
 VLORP_CHECKED vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double eval_loss,
                                                int64_t n_targets, vlorp_err *err);
+/* Makes all lines so far last, and tells how many bytes they are. */
+VLORP_CHECKED vlorp_status vlorpi_metrics_sync(const vlorpi_metrics *metrics, int64_t *n_bytes, vlorp_err *err);
 /* Accepts a closed one. */
 void vlorpi_metrics_close(vlorpi_metrics *metrics);
 

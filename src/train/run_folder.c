@@ -1,9 +1,13 @@
 #include "train/run_folder.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "checkpoint/new_folder.h"
 
 static bool exists(const char *path)
 {
@@ -11,7 +15,7 @@ static bool exists(const char *path)
     return lstat(path, &info) == 0;
 }
 
-static vlorp_status join(char *out, const char *folder, const char *name, vlorp_err *err)
+vlorp_status vlorpi_path_join(char *out, const char *folder, const char *name, vlorp_err *err)
 {
     int n = snprintf(out, VLORPI_PATH_BYTES, "%s/%s", folder, name);
     if (n < 0 || n >= VLORPI_PATH_BYTES) {
@@ -75,9 +79,11 @@ vlorp_status vlorpi_run_folder_choose(vlorpi_run_folder *folder, const char *sav
             folder->path[--n] = '\0';
         }
     }
-    VLORP_TRY(join(folder->model, folder->path, "model", err));
-    VLORP_TRY(join(folder->metrics, folder->path, "metrics.jsonl", err));
-    return join(folder->settings, folder->path, "run.json", err);
+    VLORP_TRY(vlorpi_path_join(folder->model, folder->path, "model", err));
+    VLORP_TRY(vlorpi_path_join(folder->best, folder->path, "best", err));
+    VLORP_TRY(vlorpi_path_join(folder->state, folder->path, "state", err));
+    VLORP_TRY(vlorpi_path_join(folder->metrics, folder->path, "metrics.jsonl", err));
+    return vlorpi_path_join(folder->settings, folder->path, "run.json", err);
 }
 
 /* mkdir -p */
@@ -114,26 +120,124 @@ static vlorp_status remove_file(const char *path, vlorp_err *err)
     return VLORP_OK;
 }
 
-vlorp_status vlorpi_run_folder_create(const vlorpi_run_folder *folder, bool overwrite, vlorp_err *err)
+static vlorp_status fail_locked(const vlorpi_run_folder *folder, int fd, vlorp_err *err)
 {
-    bool holds_run = exists(folder->settings) || exists(folder->metrics) || exists(folder->model);
-    if (holds_run && !overwrite) {
-        (void)vlorpi_err_set(err, VLORP_E_STATE, "%s: holds a run already", folder->path);
-        vlorpi_err_hint(err, "give another --save_dir, or --overwrite to replace it");
-        return VLORP_E_STATE;
+    char pid[24] = "";
+    ssize_t n = read(fd, pid, sizeof pid - 1);
+    pid[n > 0 ? strspn(pid, "0123456789") : 0] = '\0';
+    (void)vlorpi_err_set(err, VLORP_E_STATE, "%s: another process%s%s%s is training there", folder->path,
+                         pid[0] != '\0' ? ", " : "", pid, pid[0] != '\0' ? "," : "");
+    vlorpi_err_hint(err, "wait for it to end, or give another --save_dir");
+    return VLORP_E_STATE;
+}
+
+/* The lock is the system's and ends with the process, however it ends; the file's text is for people. */
+static vlorp_status lock(vlorpi_run_folder *folder, const vlorpi_log *log, vlorp_err *err)
+{
+    char path[VLORPI_PATH_BYTES];
+    VLORP_TRY(vlorpi_path_join(path, folder->path, "lock", err));
+    int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+    if (fd < 0) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));
     }
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        if (errno == EWOULDBLOCK) {
+            vlorp_status status = fail_locked(folder, fd, err);
+            (void)close(fd);
+            return status;
+        }
+        vlorpi_log_warn(log, "%s: this file system has no locks (%s): keep other runs out of the folder", folder->path,
+                        strerror(errno));
+    }
+    if (ftruncate(fd, 0) == 0) {
+        (void)dprintf(fd, "%ld\n", (long)getpid());
+    }
+    folder->lock = fd;
+    return VLORP_OK;
+}
+
+static void clean(const vlorpi_run_folder *folder)
+{
+    vlorpi_new_folder_clean(folder->path);
+    vlorpi_new_folder_clean(folder->state);
+}
+
+static bool has_checkpoint(const vlorpi_run_folder *folder)
+{
+    char latest[VLORPI_PATH_BYTES];
+    return vlorpi_path_join(latest, folder->state, "latest", NULL) == VLORP_OK && exists(latest);
+}
+
+static bool holds_run(const vlorpi_run_folder *folder)
+{
+    return exists(folder->settings) || exists(folder->metrics) || exists(folder->model) || has_checkpoint(folder);
+}
+
+static vlorp_status fail_taken(const vlorpi_run_folder *folder, vlorp_err *err)
+{
+    (void)vlorpi_err_set(err, VLORP_E_STATE, "%s: holds a run already", folder->path);
+    if (has_checkpoint(folder)) {
+        vlorpi_err_hint(err, "--continue_from %s goes on with it; or give another --save_dir, or --overwrite to replace it",
+                        folder->path);
+    } else {
+        vlorpi_err_hint(err, "give another --save_dir, or --overwrite to replace it: it has no checkpoint to continue "
+                             "from");
+    }
+    return VLORP_E_STATE;
+}
+
+vlorp_status vlorpi_run_folder_create(vlorpi_run_folder *folder, bool overwrite, const vlorpi_log *log, vlorp_err *err)
+{
+    char latest[VLORPI_PATH_BYTES];
+    if (holds_run(folder) && !overwrite) {
+        return fail_taken(folder, err);
+    }
+    VLORP_TRY(vlorpi_path_join(latest, folder->state, "latest", err));
     VLORP_TRY(make_folders(folder->path, err));
-    if (holds_run) {
-        VLORP_TRY(remove_file(folder->settings, err));
-        VLORP_TRY(remove_file(folder->metrics, err));
-    }
     if (access(folder->path, W_OK | X_OK) != 0) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be written: %s", folder->path, strerror(errno));
     }
+    VLORP_TRY(lock(folder, log, err));
+    if (holds_run(folder) && !overwrite) { /* again, now that nobody else can begin one */
+        return fail_taken(folder, err);
+    }
+    VLORP_TRY(make_folders(folder->state, err));
+    VLORP_TRY(remove_file(latest, err));
+    VLORP_TRY(remove_file(folder->settings, err));
+    VLORP_TRY(remove_file(folder->metrics, err));
+    clean(folder);
     return VLORP_OK;
+}
+
+vlorp_status vlorpi_run_folder_reopen(vlorpi_run_folder *folder, const vlorpi_log *log, vlorp_err *err)
+{
+    if (!exists(folder->path)) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: %s", folder->path, strerror(errno));
+    }
+    if (!exists(folder->state)) {
+        (void)vlorpi_err_set(err, VLORP_E_STATE, "%s: holds no checkpoint to continue from", folder->path);
+        vlorpi_err_hint(err, "a run has one after its first save; leave --continue_from out to begin");
+        return VLORP_E_STATE;
+    }
+    VLORP_TRY(lock(folder, log, err));
+    clean(folder);
+    return VLORP_OK;
+}
+
+void vlorpi_run_folder_close(vlorpi_run_folder *folder)
+{
+    if (folder->lock > 0) {
+        (void)close(folder->lock);
+        folder->lock = 0;
+    }
+}
+
+bool vlorpi_run_folder_is_there(const vlorpi_run_folder *folder)
+{
+    return exists(folder->state);
 }
 
 vlorp_status vlorpi_run_folder_restore(const vlorpi_run_folder *folder, vlorp_err *err)
 {
-    return make_folders(folder->path, err);
+    return make_folders(folder->state, err);
 }

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/system_memory.h"
+#include "train/run_folder.h"
 
 /* Takes the value whatever happens; false when out of memory. */
 static bool set(json_t *object, const char *key, json_t *value)
@@ -24,13 +25,17 @@ static json_t *used_sizes(const vlorpi_job *job)
                      (int)s->activation_checkpointing);
 }
 
-static json_t *data_report(const vlorpi_dataset_report *r)
+static json_t *data_report(const vlorpi_job *job)
 {
-    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "form", r->form, "columns", r->columns, "records",
+    const vlorpi_dataset_report *r = &job->data_report;
+    char sum[VLORPI_DATA_SUM_BYTES];
+    vlorpi_job_data_sum(sum, job);
+    return json_pack("{s:s, s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "form", r->form, "columns", r->columns, "records",
                      (json_int_t)r->n_records, "examples", (json_int_t)r->n_examples, "truncated",
                      (json_int_t)r->n_truncated, "without_target", (json_int_t)r->n_without_target, "tokens",
                      (json_int_t)r->n_tokens, "target_tokens", (json_int_t)r->n_targets, "longest",
-                     (json_int_t)r->longest);
+                     (json_int_t)r->longest, "training_examples", (json_int_t)vlorpi_dataset_n_examples(job->data),
+                     "checksum", sum);
 }
 
 static json_t *machine(const vlorpi_job *job)
@@ -78,7 +83,7 @@ static json_t *make_record(const vlorpi_job *job)
               set(record, "options",
                   job->settings.record != NULL ? json_incref(job->settings.record) : json_object()) &&
               set(record, "used", used_sizes(job)) && set(record, "projections", projections(job)) &&
-              set(record, "data", data_report(&job->data_report)) &&
+              set(record, "data", data_report(job)) &&
               set(record, "plan_bytes", vlorpi_plan_json(&job->plan.usage)) && set(record, "machine", machine(job));
     if (!ok) {
         json_decref(record);
@@ -93,7 +98,9 @@ vlorp_status vlorpi_run_record_write(const vlorpi_job *job, const char *path, vl
     if (record == NULL) {
         VLORP_FAIL(err, VLORP_E_NOMEM, "%s: out of memory", path);
     }
-    FILE *file = fopen(path, "w");
+    char beside[VLORPI_PATH_BYTES];
+    (void)snprintf(beside, sizeof beside, "%s.partial", path);
+    FILE *file = fopen(beside, "w");
     bool ok = file != NULL && json_dumpf(record, file, JSON_INDENT(2)) == 0 && fputc('\n', file) != EOF &&
               fflush(file) == 0 && fsync(fileno(file)) == 0;
     int reason = errno;
@@ -102,6 +109,10 @@ vlorp_status vlorpi_run_record_write(const vlorpi_job *job, const char *path, vl
         ok = false;
     }
     json_decref(record);
+    if (ok && rename(beside, path) != 0) {
+        reason = errno;
+        ok = false;
+    }
     if (!ok) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be written: %s", path, strerror(reason));
     }

@@ -7,6 +7,7 @@
 
 #include "train/job.h"
 
+/* Appears whole or not at all, in place of what was there. */
 VLORP_CHECKED vlorp_status vlorpi_run_record_write(const vlorpi_job *job, const char *path, vlorp_err *err);
 
 #endif

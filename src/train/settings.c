@@ -33,6 +33,8 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
         .activation_checkpointing = VLORPI_CHOOSE,
         .seed = 42,
         .n_threads = 1,
+        .save_minutes = 30,
+        .keep = 1,
     };
 }
 

@@ -72,6 +72,11 @@ typedef struct vlorpi_train_settings {
     /* the run's folder */
     const char *save_dir;       /* NULL: runs/MODEL-DATA-OPTIMIZER-N */
     bool overwrite;
+    const char *continue_from;  /* the folder of a run to go on with; NULL: a new run */
+    int64_t save_every;         /* steps between two checkpoints; 0: no count */
+    double save_minutes;        /* between two checkpoints; 0: no clock */
+    int64_t keep;               /* checkpoints that stay */
+    bool keep_best;             /* the model of the lowest held-out loss stays too */
     json_t *record;             /* all settings as the user gave them, for run.json; borrowed */
     const volatile sig_atomic_t *stop; /* becomes non-zero when the user asks to stop; may be NULL */
 } vlorpi_train_settings;

@@ -7,15 +7,20 @@
 #include "train/fit.h"
 #include "train/optimizer_sink.h"
 #include "train/report.h"
+#include "train/resume.h"
 #include "train/run_record.h"
 #include "train/svd_probe.h"
 
 typedef struct trainer {
     vlorpi_job job;
     vlorpi_run_folder folder;
+    vlorpi_resume resume;
     vlorpi_metrics metrics;
     const vlorpi_train_events *events;
-    double started;
+    vlorpi_run_point point; /* how far the run is */
+    int64_t first_step;     /* of this process */
+    int64_t saved_step;     /* of the latest checkpoint; 0: none */
+    double started, saved_at;
 } trainer;
 
 vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err)
@@ -60,6 +65,11 @@ vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_
     return VLORP_OK;
 }
 
+static bool stop_requested(const vlorpi_job *job)
+{
+    return job->settings.stop != NULL && *job->settings.stop != 0;
+}
+
 vlorp_status vlorpi_train_evaluate(vlorpi_job *job, const vlorpi_dataset *data, double *loss, int64_t *n_targets,
                                    vlorp_err *err)
 {
@@ -71,6 +81,9 @@ vlorp_status vlorpi_train_evaluate(vlorpi_job *job, const vlorpi_dataset *data, 
     while (vlorpi_batch_next(&job->batch, data, job->settings.seed, &place, vlorpi_dataset_n_examples(data),
                              sizes->max_examples, sizes->micro_tokens)) {
         double part = 0;
+        if (stop_requested(job)) {
+            VLORP_FAIL(err, VLORP_E_INTERRUPTED, "interrupted while evaluating");
+        }
         VLORP_TRY(vlorpi_model_loss(job->model, &job->batch, NULL, &part, err));
         sum += part;
         *n_targets += job->batch.n_targets;
@@ -79,17 +92,35 @@ vlorp_status vlorpi_train_evaluate(vlorpi_job *job, const vlorpi_dataset *data, 
     return VLORP_OK;
 }
 
-static vlorp_status evaluate(trainer *t, int64_t step, vlorp_err *err)
+static bool evaluation_is_due(const vlorpi_job *job, int64_t step)
 {
-    if (t->job.held == NULL) {
+    int64_t every = job->settings.eval_every;
+    return job->held != NULL && (step == 0 || step == job->sizes.n_steps || (every > 0 && step % every == 0));
+}
+
+/* The held-out loss after the present step, where it is due and was not taken yet.  When the user asks to stop
+ * meanwhile it is left to the resumed run. */
+static vlorp_status evaluate_if_due(trainer *t, vlorp_err *err)
+{
+    vlorpi_run_point *point = &t->point;
+    if (point->evaluated || !evaluation_is_due(&t->job, point->step)) {
+        point->evaluated = true;
         return VLORP_OK;
     }
     double loss = 0;
     int64_t n_targets = 0;
-    VLORP_TRY(vlorpi_train_evaluate(&t->job, t->job.held, &loss, &n_targets, err));
-    VLORP_TRY(vlorpi_metrics_eval(&t->metrics, step, loss, n_targets, err));
+    vlorp_status status = vlorpi_train_evaluate(&t->job, t->job.held, &loss, &n_targets, err);
+    if (status != VLORP_OK) {
+        return status == VLORP_E_INTERRUPTED ? VLORP_OK : status;
+    }
+    VLORP_TRY(vlorpi_metrics_eval(&t->metrics, point->step, loss, n_targets, err));
+    point->evaluated = true;
+    if (point->step > 0 && (point->best_step == 0 || loss < point->best_loss)) {
+        point->best_step = point->step;
+        point->best_loss = loss;
+    }
     if (t->events->evaluated != NULL) {
-        t->events->evaluated(t->events->ctx, step, loss, n_targets);
+        t->events->evaluated(t->events->ctx, point->step, loss, n_targets);
     }
     return VLORP_OK;
 }
@@ -148,81 +179,158 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
     };
     VLORP_TRY(vlorpi_metrics_step(&t->metrics, &line, err));
     if (t->events->stepped != NULL) {
-        double per_step = (end - t->started) / (double)(step + 1);
+        double per_step = (end - t->started) / (double)(step + 1 - t->first_step);
         t->events->stepped(t->events->ctx, &line, job->sizes.n_steps, per_step * (double)(job->sizes.n_steps - step - 1));
     }
     return VLORP_OK;
 }
 
-static bool stop_requested(const trainer *t)
+/* Where the user removed the run's folder, what a checkpoint needs of it is made again. */
+static vlorp_status restore_folder(trainer *t, vlorp_err *err)
 {
-    return t->job.settings.stop != NULL && *t->job.settings.stop != 0;
+    if (vlorpi_run_folder_is_there(&t->folder)) {
+        return VLORP_OK;
+    }
+    vlorpi_log_warn(t->job.log, "%s: the folder is gone; it is made again", t->folder.path);
+    VLORP_TRY(vlorpi_run_folder_restore(&t->folder, err));
+    VLORP_TRY(vlorpi_run_state_prepare(&t->job, &t->folder, true, err));
+    VLORP_TRY(vlorpi_run_record_write(&t->job, t->folder.settings, err));
+    vlorpi_metrics_close(&t->metrics);
+    return vlorpi_metrics_open(&t->metrics, t->folder.metrics, err);
 }
 
-static vlorpi_checkpoint_model what_to_save(const vlorpi_job *job)
+static vlorp_status write_checkpoint(trainer *t, vlorp_err *err)
 {
-    return (vlorpi_checkpoint_model){
-        .params = vlorpi_model_params(job->model),
-        .dtype = job->sizes.dtype,
-        .config = &job->model_config,
-        .source = job->source,
-        .tokenizer = job->tokenizer,
-        .kernels = job->kernels,
-        .overwrite = job->settings.overwrite, /* the old model stays until the new one is there */
-    };
+    const vlorpi_job *job = &t->job;
+    VLORP_TRY(restore_folder(t, err));
+    VLORP_TRY(vlorpi_metrics_sync(&t->metrics, &t->point.metrics_bytes, err));
+    VLORP_TRY(vlorpi_run_state_save(job, &t->folder, &t->point, err));
+    t->saved_step = t->point.step;
+    VLORP_TRY(vlorpi_run_state_publish(job, &t->folder, t->saved_step, t->folder.model, err));
+    if (job->settings.keep_best && t->point.best_step == t->saved_step) {
+        VLORP_TRY(vlorpi_run_state_publish(job, &t->folder, t->saved_step, t->folder.best, err));
+    }
+    vlorpi_run_state_prune(&t->folder, t->saved_step, job->settings.keep);
+    return VLORP_OK;
 }
 
 static vlorp_status save(trainer *t, vlorp_err *err)
 {
-    vlorpi_job *job = &t->job;
-    vlorpi_job_end_training(job);
-    vlorpi_mem_set_phase(job->mem, "save");
-    vlorpi_checkpoint_model model = what_to_save(job);
-    VLORP_TRY(vlorpi_run_folder_restore(&t->folder, err));
-    return vlorpi_checkpoint_save_model(&job->saver, &model, t->folder.model, err);
+    int64_t before = t->saved_step;
+    vlorpi_mem_set_phase(t->job.mem, "save");
+    vlorp_status status = write_checkpoint(t, err);
+    if (status != VLORP_OK && before > 0) {
+        vlorpi_err_hint(err, "the checkpoint of step %" PRId64 " is whole: once the cause is gone, --continue_from %s goes "
+                        "on from there", t->saved_step, t->folder.path);
+    }
+    t->saved_at = vlorpi_clock_seconds();
+    return status;
 }
 
-/* Steps until the end or until the user asks to stop; the model is saved in either case. */
+static bool save_is_due(const trainer *t)
+{
+    const vlorpi_train_settings *s = &t->job.settings;
+    const vlorpi_run_point *point = &t->point;
+    return (s->save_every > 0 && point->step % s->save_every == 0) ||
+           (s->save_minutes > 0 && vlorpi_clock_seconds() - t->saved_at >= 60 * s->save_minutes) ||
+           (s->keep_best && point->best_step == point->step);
+}
+
+/* Steps until the end or until the user asks to stop; what was done is saved in either case. */
 static vlorp_status run_steps(trainer *t, vlorp_err *err)
 {
     const vlorpi_job *job = &t->job;
-    int64_t every = job->settings.eval_every;
-    VLORP_TRY(evaluate(t, 0, err));
+    vlorpi_run_point *point = &t->point;
+    VLORP_TRY(evaluate_if_due(t, err));
     t->started = vlorpi_clock_seconds();
-    int64_t done = 0;
-    while (done < job->sizes.n_steps && !stop_requested(t)) {
-        VLORP_TRY(take_step(t, done, err));
-        done++;
-        if ((every > 0 && done % every == 0 && done < job->sizes.n_steps) || done == job->sizes.n_steps) {
-            VLORP_TRY(evaluate(t, done, err));
+    t->saved_at = t->started;
+    while (point->step < job->sizes.n_steps && !stop_requested(job)) {
+        VLORP_TRY(take_step(t, point->step, err));
+        point->step++;
+        point->evaluated = false;
+        if (!stop_requested(job)) {
+            VLORP_TRY(evaluate_if_due(t, err));
+        }
+        if (save_is_due(t)) {
+            VLORP_TRY(save(t, err));
         }
     }
-    bool interrupted = done < job->sizes.n_steps;
-    if (done > 0 || !interrupted) {
+    if (point->step > t->saved_step) {
         VLORP_TRY(save(t, err));
     }
-    if (interrupted) {
-        VLORP_FAIL(err, VLORP_E_INTERRUPTED, "interrupted after step %" PRId64 " of %" PRId64 "%s%s", done,
-                   job->sizes.n_steps, done > 0 ? "; the model is saved in " : "", done > 0 ? t->folder.model : "");
+    if (point->step == job->sizes.n_steps && point->evaluated) {
+        return VLORP_OK;
+    }
+    (void)vlorpi_err_set(err, VLORP_E_INTERRUPTED, "interrupted after step %" PRId64 " of %" PRId64, point->step,
+                         job->sizes.n_steps);
+    if (point->step > 0) {
+        vlorpi_err_hint(err, "--continue_from %s goes on with it", t->folder.path);
+    }
+    return VLORP_E_INTERRUPTED;
+}
+
+/* The folder of a new run, or of one that goes on elsewhere. */
+static vlorp_status begin_folder(trainer *t, vlorp_err *err)
+{
+    vlorpi_job *job = &t->job;
+    if (!t->resume.same_folder) {
+        VLORP_TRY(vlorpi_run_folder_create(&t->folder, job->settings.overwrite, job->log, err));
+    }
+    VLORP_TRY(vlorpi_run_state_bytes(&job->checkpoint_bytes, job, err));
+    VLORP_TRY(vlorpi_run_state_prepare(job, &t->folder, t->resume.same_folder, err));
+    if (t->resume.is_on) {
+        VLORP_TRY(vlorpi_resume_metrics(&t->resume, &t->folder, job->log, err));
+    }
+    VLORP_TRY(vlorpi_run_record_write(job, t->folder.settings, err));
+    return vlorpi_metrics_open(&t->metrics, t->folder.metrics, err);
+}
+
+/* Weights and state of the checkpoint; what a killed save left undone is done. */
+static vlorp_status load_checkpoint(trainer *t, vlorp_err *err)
+{
+    const vlorpi_job *job = &t->job;
+    const vlorpi_run_point *point = &t->resume.point;
+    VLORP_TRY(vlorpi_run_state_load(job, t->resume.checkpoint, err));
+    vlorpi_source_unmap(job->source);
+    t->point = *point;
+    t->first_step = point->step;
+    if (!t->resume.same_folder) {
+        return VLORP_OK;
+    }
+    t->saved_step = point->step;
+    VLORP_TRY(vlorpi_run_state_publish(job, &t->folder, point->step, t->folder.model, err));
+    if (job->settings.keep_best && point->best_step == point->step) {
+        VLORP_TRY(vlorpi_run_state_publish(job, &t->folder, point->step, t->folder.best, err));
     }
     return VLORP_OK;
 }
 
-static vlorp_status prepare(trainer *t, const vlorpi_train_settings *settings, vlorp_err *err)
+static vlorp_status prepare(trainer *t, vlorp_err *err)
 {
     vlorpi_job *job = &t->job;
-    VLORP_TRY(vlorpi_run_folder_choose(&t->folder, settings->save_dir, settings->model, settings->dataset,
-                                       vlorpi_optimizer_text(settings->optimizer), err));
+    if (t->resume.is_on) {
+        VLORP_TRY(vlorpi_resume_check(&t->resume, job, err));
+    }
     if (t->events->planned != NULL) {
         t->events->planned(t->events->ctx, job, &t->folder);
     }
     VLORP_TRY(vlorpi_fit_check(job, err));
-    VLORP_TRY(vlorpi_run_folder_create(&t->folder, settings->overwrite, err));
-    vlorpi_checkpoint_model model = what_to_save(job);
-    VLORP_TRY(vlorpi_checkpoint_check(&job->saver, &model, t->folder.model, err));
-    VLORP_TRY(vlorpi_run_record_write(job, t->folder.settings, err));
-    VLORP_TRY(vlorpi_metrics_open(&t->metrics, t->folder.metrics, err));
-    return vlorpi_job_allocate(job, err);
+    VLORP_TRY(begin_folder(t, err));
+    VLORP_TRY(vlorpi_job_allocate(job, err));
+    return t->resume.is_on ? load_checkpoint(t, err) : VLORP_OK;
+}
+
+/* Where the run is kept, and from where it goes on. */
+static vlorp_status find_folder(trainer *t, vlorpi_train_settings *settings, vlorpi_mem *mem, const vlorpi_log *log,
+                                vlorp_err *err)
+{
+    const char *save_dir = settings->save_dir;
+    if (settings->continue_from != NULL) {
+        save_dir = save_dir != NULL ? save_dir : settings->continue_from;
+        VLORP_TRY(vlorpi_resume_open(&t->resume, settings, mem, log, err));
+    }
+    return vlorpi_run_folder_choose(&t->folder, save_dir, settings->model, settings->dataset,
+                                    vlorpi_optimizer_text(settings->optimizer), err);
 }
 
 /* A report that cannot be written is no reason to fail a run whose model is saved. */
@@ -239,20 +347,27 @@ vlorp_status vlorpi_train(const vlorpi_train_settings *settings, vlorpi_mem *mem
                           vlorp_err *err)
 {
     trainer t = {.events = events};
-    vlorp_status status = vlorpi_job_open(&t.job, settings, true, mem, log, kernels, exec, err);
+    vlorpi_train_settings adjusted = *settings;
+    vlorp_status status = find_folder(&t, &adjusted, mem, log, err);
     if (status == VLORP_OK) {
-        status = prepare(&t, settings, err);
+        status = vlorpi_job_open(&t.job, &adjusted, true, mem, log, kernels, exec, err);
+    }
+    if (status == VLORP_OK) {
+        status = prepare(&t, err);
     }
     if (status == VLORP_OK) {
         status = run_steps(&t, err);
     }
-    if (status == VLORP_OK || (status == VLORP_E_INTERRUPTED && t.metrics.file != NULL)) {
+    bool has_model = t.saved_step > 0 && (status == VLORP_OK || status == VLORP_E_INTERRUPTED);
+    if (has_model) {
         report(&t);
     }
-    if ((status == VLORP_OK || status == VLORP_E_INTERRUPTED) && events->finished != NULL) {
+    if (has_model && events->finished != NULL) {
         events->finished(events->ctx, &t.job, &t.folder);
     }
     vlorpi_metrics_close(&t.metrics);
     vlorpi_job_close(&t.job);
+    vlorpi_run_folder_close(&t.folder);
+    vlorpi_resume_close(&t.resume);
     return status;
 }

@@ -129,7 +129,6 @@ static void test_mistakes(void **state)
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);
     refuses(train, "m --adaptive_budget", "this version does not have it", NULL);
-    refuses(train, "m --resume d", "--continue_from: this version does not have it", NULL);
     refuses(train, "m --device cuda", "this version does not have it; it has cpu", NULL);
     refuses(train, "m --memory_limit 12parsecs", "is not a size", NULL);
     refuses(train, "m n", "n: one argument too many", NULL);
@@ -237,12 +236,42 @@ static void test_model(void **state)
     assert_string_equal(path, "/dev/null");
 }
 
+/* What a run that goes on takes from its record, what may change, and which clash is named how. */
+static void test_a_run_that_goes_on(void **state)
+{
+    (void)state;
+    static const char text[] = "{\"options\": {\"lr\": 0.25, \"rank\": null, \"num_training_steps\": 10, \"save_dir\": \"a\","
+                               " \"model\": \"m\", \"dtype\": null, \"seed\": 7}, \"used\": {\"dtype\": \"float32\"}}";
+    json_t *record = json_loads(text, 0, NULL);
+    assert_non_null(record);
+    PARSE(TRAIN, "--resume r --seed 7 --dtype fp32 --epochs 2");
+    assert_int_equal(vlorpi_options_apply_run(&options, record, "r", &err), VLORP_OK);
+    assert_true(vlorpi_options_double(&options, "lr") == 0.25);
+    assert_string_equal(vlorpi_options_text(&options, "model"), "m");
+    assert_false(vlorpi_options_has(&options, "num_training_steps")); /* the length is given by --epochs */
+    assert_false(vlorpi_options_has(&options, "save_dir"));
+    static const struct {
+        const char *words, *text;
+    } clashes[] = {
+        {"--resume r --lr 0.5", "--lr: 0.5, but the run in r was made with 0.25"},
+        {"--resume r --rank 2", "--rank: 2, but the run in r was made without it"},
+        {"--resume r --dtype bf16", "--dtype: bfloat16, but the run in r was made with float32"},
+    };
+    for (size_t i = 0; i < sizeof clashes / sizeof clashes[0]; i++) {
+        PARSE(TRAIN, clashes[i].words);
+        assert_int_equal(vlorpi_options_apply_run(&options, record, "r", &err), VLORP_E_ARG);
+        assert_string_equal(err.text, clashes[i].text);
+    }
+    json_decref(record);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_published_command_line), cmocka_unit_test(test_defaults),
         cmocka_unit_test(test_forms),                  cmocka_unit_test(test_mistakes),
-        cmocka_unit_test(test_names_of_types), cmocka_unit_test(test_contradictions),         cmocka_unit_test(test_json_round_trip),
+        cmocka_unit_test(test_a_run_that_goes_on),     cmocka_unit_test(test_names_of_types),
+        cmocka_unit_test(test_contradictions),         cmocka_unit_test(test_json_round_trip),
         cmocka_unit_test(test_table),                  cmocka_unit_test(test_model),
     };
     vlorpi_mem_init(&mem);

@@ -235,7 +235,7 @@ class Training(ProgramTest):
         self.assertEqual(code, 0, err)
         self.assertEqual(run("generate", f"{folder}/model", "--prompt", "x", "--max_new_tokens", "1")[0], 0)
         kept = [name for name in os.listdir(folder) if not name.startswith("events.out.tfevents.")]
-        self.assertEqual(sorted(kept), ["metrics.jsonl", "model", "report.html", "run.json"])
+        self.assertEqual(sorted(kept), ["lock", "metrics.jsonl", "model", "report.html", "run.json", "state"])
 
     def test_random_weights_for_a_lone_config(self):
         code, _, err = run("train", f"{STORIES}/config.json", "--init", "random", "--dataset", self.data(), "--save_dir",
