@@ -45,6 +45,32 @@ vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, v
     return VLORP_OK;
 }
 
+static bool is_finite(const vlorpi_param *param)
+{
+    int64_t n = vlorpi_param_n_elements(param);
+    for (int64_t i = 0; i < n; i++) {
+        bool finite = param->dtype == VLORP_BF16 ? (((const uint16_t *)param->data)[i] & 0x7F80) != 0x7F80
+                                                 : isfinite(((const float *)param->data)[i]);
+        if (!finite) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* A loss that is not finite says nothing of its cause: a weight may be it, else the numbers in between overflowed. */
+static void hint_at_weights(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_params *params = vlorpi_model_params(job->model);
+    for (int i = 0; i < params->n; i++) {
+        if (!is_finite(&params->items[i])) {
+            vlorpi_err_hint(err, "%s is the first tensor with a weight that is not finite", params->items[i].name);
+            return;
+        }
+    }
+    vlorpi_err_hint(err, "all weights are finite, so it overflowed on the way: a lower --lr or a longer warm-up may help");
+}
+
 vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_sums *sums, vlorp_err *err)
 {
     const vlorpi_job_sizes *sizes = &job->sizes;
@@ -59,6 +85,9 @@ vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_
         vlorp_status status = vlorpi_train_micro_batch(job, sums, err);
         if (status != VLORP_OK) {
             vlorpi_err_prefix(err, "step %" PRId64 ", micro-batch %" PRId64, step + 1, sums->n_micro_batches + 1);
+            if (status == VLORP_E_NUMERIC) {
+                hint_at_weights(job, err);
+            }
             return status;
         }
     }

@@ -297,7 +297,8 @@ class Trouble(ResumeTest):
             file.write(checkpoint[:begin + 400] + b"\0\0\xc0\x7f" * 256 + checkpoint[begin + 1424:])
         words = self.words("bad")
         words[1:4] = [f"{self.folder}/run/model"]
-        self.refuses(1, words, "step 1, micro-batch 1", "not finite")
+        self.refuses(1, words, "step 1, micro-batch 1", "not finite",
+                     "model.embed_tokens.weight is the first tensor")
         self.assertFalse(os.path.exists(self.path("bad/state/latest")))
 
     def test_config_repeats(self):
