@@ -15,9 +15,8 @@ vlorp_test(test_optim_lent vlorp_optim vlorp_system)
 find_program(VLORP_VALGRIND valgrind)
 if(VLORP_VALGRIND AND NOT VLORP_SANITIZE)
   foreach(name state probe embedding)
-    add_test(NAME valgrind_optim_${name}
-             COMMAND ${VLORP_VALGRIND} -q --error-exitcode=9 --leak-check=full $<TARGET_FILE:test_optim_${name}>
-             WORKING_DIRECTORY ${PROJECT_SOURCE_DIR})
+    vlorp_register(valgrind_optim_${name} ${VLORP_VALGRIND} -q --error-exitcode=9 --leak-check=full
+                   $<TARGET_FILE:test_optim_${name}>)
   endforeach()
 endif()
 
