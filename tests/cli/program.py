@@ -1,5 +1,6 @@
 """What tests of the program share: running it, and what an error must look like."""
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -18,6 +19,23 @@ def run(*words, stdin=subprocess.DEVNULL, text_in=None, env=None, stdout=subproc
     result = subprocess.run([VLORP, *words], stdout=stdout, stderr=subprocess.PIPE, timeout=TIMEOUT_SECONDS,
                             check=False, env={**os.environ, **(env or {})}, **given)
     return result.returncode, result.stdout, result.stderr
+
+
+def on_terminal(stream, *words, env=None):
+    """Runs the program with stdout or stderr, as stream says, on a terminal; returns (exit code, what it showed)."""
+    leader, follower = pty.openpty()
+    streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, stream: follower}
+    child = subprocess.Popen([VLORP, *words], stdin=subprocess.DEVNULL, **streams,
+                             env={**os.environ, "TERM": "xterm", **(env or {})})
+    os.close(follower)
+    text = b""
+    try:
+        while chunk := os.read(leader, 65536):
+            text += chunk
+    except OSError:
+        pass  # the other end closed
+    os.close(leader)
+    return child.wait(TIMEOUT_SECONDS), text.decode()
 
 
 class ProgramTest(unittest.TestCase):

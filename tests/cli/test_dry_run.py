@@ -2,11 +2,9 @@
 """What train shows before it trains (--dry_run), and how long a run is.  Run by CTest: test_dry_run.py VLORP."""
 import json
 import os
-import pty
 import re
-import subprocess
 
-from program import STORIES, TIMEOUT_SECONDS, VLORP, ProgramTest, main, run
+from program import STORIES, ProgramTest, main, on_terminal, run
 
 LONG = "There was a girl named Lily and she had a dog and a cat and a ball. " * 12
 
@@ -73,27 +71,16 @@ class DryRun(ProgramTest):
         alone = self.dry("--no_packing")
         self.assertEqual(int(re.search(r"micro-batch's longest +(\d+) tokens", alone).group(1)), total)
 
-    def on_a_terminal(self, env):
-        leader, follower = pty.openpty()
-        child = subprocess.Popen([VLORP, *self.words("--dry_run")], stdin=subprocess.DEVNULL, stdout=follower,
-                                 stderr=subprocess.PIPE, env={**os.environ, "TERM": "xterm", **env})
-        os.close(follower)
-        text = b""
-        try:
-            while chunk := os.read(leader, 65536):
-                text += chunk
-        except OSError:
-            pass  # the other end closed
-        os.close(leader)
-        child.stderr.close()
-        self.assertEqual(child.wait(TIMEOUT_SECONDS), 0)
-        return text.decode()
+    def colored(self, env):
+        code, text = on_terminal("stdout", *self.words("--dry_run"), env=env)
+        self.assertEqual(code, 0)
+        return text
 
     def test_color(self):
-        colored = self.on_a_terminal({"NO_COLOR": ""})
+        colored = self.colored({"NO_COLOR": ""})
         self.assertIn("\033[1;4;32m She has", colored)
         self.assertNotIn("{+", colored)
-        plain = self.on_a_terminal({"NO_COLOR": "1"})
+        plain = self.colored({"NO_COLOR": "1"})
         self.assertIn("{+ She has", plain)
         self.assertNotIn("\033", plain)
 

@@ -5,12 +5,10 @@ import glob
 import html.parser
 import json
 import os
-import pty
 import re
 import struct
-import subprocess
 
-from program import STORIES, TIMEOUT_SECONDS, VLORP, ProgramTest, main, run
+from program import STORIES, ProgramTest, main, on_terminal, run
 
 
 def crc32c(data):
@@ -167,27 +165,13 @@ class RunFiles(ProgramTest):
             self.assertEqual(heights[i] < heights[i + 1], losses[i] > losses[i + 1])
         self.assertEqual(os.path.exists(f"{folder}/report.html.partial"), False)
 
-    def progress(self, env):
-        leader, follower = pty.openpty()
-        child = subprocess.Popen([VLORP, *self.words(self.path("run"), "--num_training_steps", "4", "--overwrite")],
-                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=follower,
-                                 env={**os.environ, "TERM": "xterm", **env})
-        os.close(follower)
-        text = b""
-        try:
-            while chunk := os.read(leader, 65536):
-                text += chunk
-        except OSError:
-            pass
-        os.close(leader)
-        self.assertEqual(child.wait(TIMEOUT_SECONDS), 0)
-        return text.decode()
-
     def test_progress(self):
-        live = self.progress({})
+        words = self.words(self.path("run"), "--num_training_steps", "4", "--overwrite")
+        code, live = on_terminal("stderr", *words)
+        self.assertEqual(code, 0)
         for step in range(1, 5):  # one line, rewritten
             self.assertRegex(live, rf"\r\033\[Kstep {step}/4  loss [\d.]+  \d+ tokens/s  [\d.]+ [KMG]iB  [\d.]+ s left")
-        plain = run(*self.words(self.path("run"), "--num_training_steps", "4", "--overwrite"))[2].decode()
+        plain = run(*words)[2].decode()
         self.assertNotIn("\033", plain)
         self.assertNotIn("\r", plain)
         self.assertRegex(plain, r"\nstep 4/4  loss [\d.]+  \d+ tokens/s")

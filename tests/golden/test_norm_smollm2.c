@@ -8,9 +8,9 @@
  *
  * One forward and backward serves all draws: each matrix's G is formed once, and every draw projects it anew.
  * Needs $VLORP_TEST_SMOLLM2 (a GGUF file) and the shared data. */
-#include "unit/train_support.h"
+#include "smollm2_support.h"
 
-enum { MOST_DRAWS = 10000, EXAMPLES = 4 };
+enum { MOST_DRAWS = 10000 };
 
 static int n_draws = 30;
 static int64_t factor = 16;
@@ -18,8 +18,7 @@ static int64_t rank = 4;
 
 typedef struct estimating {
     const vlorpi_job *job;
-    vlorpi_gemm_ctx gemm;
-    float *gradient;
+    formed_gradient gradient;
     double true_square;
     double squares[MOST_DRAWS]; /* of the estimate, per draw, over the matrices so far */
     int n_matrices;
@@ -58,16 +57,15 @@ static vlorp_status take_linear(void *ctx, int param, const float *dy, int64_t l
     if (info.rule == VLORP_RULE_ADAMW) {
         return VLORP_OK;
     }
-    vlorpi_gemm(&e->gemm, e->gradient, info.m, false, vlorpi_gemm_transposed(dy, VLORP_F32, ldy),
-                vlorpi_gemm_rows(x, VLORP_F32, ldx), info.n, info.m, n_tokens);
+    formed_gradient_set(&e->gradient, &info, dy, ldy, x, ldx, n_tokens);
     for (int64_t i = 0; i < info.n * info.m; i++) {
-        e->true_square += (double)e->gradient[i] * (double)e->gradient[i];
+        e->true_square += (double)e->gradient.values[i] * (double)e->gradient.values[i];
     }
     vlorp_optimizer *o = one_matrix(e, &info);
     for (int draw = 0; draw < n_draws; draw++) {
         double norm;
         ASSERT_OK(vlorp_optimizer_set_steps_taken(o, draw, &err));
-        ASSERT_OK(vlorp_optimizer_accumulate(o, 0, e->gradient, 0, &err));
+        ASSERT_OK(vlorp_optimizer_accumulate(o, 0, e->gradient.values, 0, &err));
         ASSERT_OK(vlorp_optimizer_norm(o, 1, &norm, &err));
         ASSERT_OK(vlorp_optimizer_discard(o, &err));
         e->squares[draw] += norm * norm;
@@ -77,75 +75,18 @@ static vlorp_status take_linear(void *ctx, int param, const float *dy, int64_t l
     return VLORP_OK;
 }
 
-static vlorp_status ignore_rows(void *ctx, int param, const int32_t *ids, const float *dy, int64_t n_tokens,
-                                vlorp_err *err)
-{
-    (void)ctx, (void)param, (void)ids, (void)dy, (void)n_tokens, (void)err;
-    return VLORP_OK;
-}
-
-static vlorp_status ignore_vector(void *ctx, int param, const float *dw, vlorp_err *err)
-{
-    (void)ctx, (void)param, (void)dw, (void)err;
-    return VLORP_OK;
-}
-
-static void open_job(vlorpi_job *job)
-{
-    vlorp_err err = {0};
-    vlorpi_train_settings s = tiny_settings();
-    s.model = getenv("VLORP_TEST_SMOLLM2");
-    s.dataset = shared_data("commonsense/ARC-Challenge/train.json");
-    s.max_length = 256;
-    s.batch_size = EXAMPLES;
-    s.total_batch_size = EXAMPLES;
-    s.projection = vlorp_projection_default();
-    s.projection.factor = factor;
-    s.projection.rank = rank;
-    vlorp_exec exec = test_exec();
-    ASSERT_OK(vlorpi_job_open(job, &s, true, test_mem(), NULL, vlorpi_kernels_select(NULL), &exec, &err));
-    ASSERT_OK(vlorpi_job_allocate(job, &err));
-}
-
-static void run_pass(vlorpi_job *job, estimating *e)
-{
-    vlorp_err err = {0};
-    const vlorpi_params *params = vlorpi_model_params(job->model);
-    int64_t most = 0;
-    for (int i = 0; i < params->n; i++) {
-        int64_t n = vlorpi_param_n_elements(&params->items[i]);
-        most = params->items[i].role <= VLORPI_ROLE_MLP && n > most ? n : most;
-    }
-    *e = (estimating){.job = job, .gradient = malloc((size_t)most * sizeof(float))};
-    void *scratch = aligned_alloc(64, (vlorpi_gemm_scratch_bytes(job->exec.n_threads) + 63) / 64 * 64);
-    assert_true(e->gradient != NULL && scratch != NULL);
-    e->gemm = (vlorpi_gemm_ctx){.kernels = job->kernels->gemm, .exec = job->exec, .scratch = scratch};
-    int64_t place = 0;
-    assert_true(vlorpi_batch_next(&job->batch, job->data, 1, &place, EXAMPLES, job->sizes.max_examples,
-                                  job->sizes.micro_tokens));
-    vlorpi_sink sink = {.ctx = e, .linear = take_linear, .rows = ignore_rows, .vector = ignore_vector};
-    double loss = 0;
-    ASSERT_OK(vlorpi_model_loss(job->model, &job->batch, &sink, &loss, &err));
-    free(scratch);
-    free(e->gradient);
-}
-
 static void estimates_are_near_the_norm(void **state)
 {
     (void)state;
-    const char *path = getenv("VLORP_TEST_SMOLLM2");
-    if (path == NULL || access(path, R_OK) != 0) {
-        const char *require = getenv("VLORP_REQUIRE_ALL");
-        if (require != NULL && strcmp(require, "1") == 0) {
-            fail_msg("VLORP_TEST_SMOLLM2 names no file and VLORP_REQUIRE_ALL=1");
-        }
-        (void)fprintf(stderr, "SKIP: VLORP_TEST_SMOLLM2 names no GGUF file\n");
-        skip();
-    }
+    need_smollm2();
+    vlorp_err err = {0};
     static estimating e;
     vlorpi_job job;
-    open_job(&job);
-    run_pass(&job, &e);
+    open_smollm2(&job, factor, rank);
+    ASSERT_OK(vlorpi_job_allocate(&job, &err));
+    e = (estimating){.job = &job};
+    formed_gradient_open(&e.gradient, &job);
+    run_smollm2(&job, take_linear, &e);
     assert_int_equal(e.n_matrices, 7 * vlorpi_model_config_of(job.model)->L);
     double norm = sqrt(e.true_square);
     double sum = 0;
@@ -166,6 +107,7 @@ static void estimates_are_near_the_norm(void **state)
                  sqrt(fmax(0, squares / n_draws - mean * mean)), n_within, worst);
     ASSERT_BELOW(fabs(mean - 1), 0.01);
     assert_true(n_within >= 0.95 * n_draws);
+    formed_gradient_close(&e.gradient);
     vlorpi_job_close(&job);
 }
 
@@ -179,5 +121,7 @@ int main(int argc, char **argv)
         return 2;
     }
     const struct CMUnitTest tests[] = {cmocka_unit_test(estimates_are_near_the_norm)};
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
+    remove_tiny_questions();
+    return n_failed;
 }

@@ -1,21 +1,16 @@
 /* Saving a model folder: what is written reads back equal to the bit, and every failure leaves the
  * disk as it was. */
-#include "support.h"
+#include "checkpoint_support.h"
 
-#include <dirent.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "checkpoint/convert.h"
 #include "checkpoint/inspect.h"
 #include "checkpoint/save.h"
 #include "format/json.h"
 
 enum { VOCABULARY = 300, WIDTH = 521 }; /* the embedding takes more than one chunk */
-
-static vlorpi_mem mem;
-static char root[64];
 
 /* A source folder, a table of parameters and the buffers of a save. */
 typedef struct fixture {
@@ -27,23 +22,6 @@ typedef struct fixture {
     vlorpi_arena weights, buffers;
 } fixture;
 
-static const char *path_of(const char *name)
-{
-    static char paths[4][512];
-    static int next;
-    char *path = paths[next++ % 4];
-    (void)snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
-
-static void write_text(const char *name, const char *text)
-{
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
-
 static void expect_text(const char *name, const char *text)
 {
     char read[4096] = {0};
@@ -54,33 +32,6 @@ static void expect_text(const char *name, const char *text)
     (void)fread(read, 1, sizeof read - 1, file);
     (void)fclose(file);
     assert_string_equal(read, text);
-}
-
-static int n_entries(const char *folder)
-{
-    DIR *dir = opendir(folder);
-    assert_non_null(dir);
-    int n = 0;
-    while (readdir(dir) != NULL) {
-        n++;
-    }
-    (void)closedir(dir);
-    return n - 2;
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
-}
-
-static int make_root(void **state)
-{
-    (void)state;
-    (void)snprintf(root, sizeof root, "%s/vlorp-checkpoint-XXXXXX", P_tmpdir);
-    return mkdtemp(root) != NULL ? 0 : 1;
 }
 
 static void fill(const vlorpi_params *params)
@@ -217,7 +168,7 @@ static void test_every_dtype(void **state)
             f.model.overwrite = true; /* from the second time on */
         }
         close_fixture(&f);
-        (void)remove_all(NULL);
+        (void)remove_root(NULL);
         assert_int_equal(mkdir(root, 0700), 0);
     }
 }
@@ -365,7 +316,7 @@ static void test_config_text(void **state)
         ASSERT_OK(vlorpi_checkpoint_save_model(&f.saver, &f.model, path_of("out"), &err));
         expect_text("out/config.json", cases[i].after);
         close_fixture(&f);
-        (void)remove_all(NULL);
+        (void)remove_root(NULL);
         assert_int_equal(mkdir(root, 0700), 0);
     }
 }
@@ -382,20 +333,7 @@ static void test_convert_gguf(void **state)
                                     .kernels = vlorpi_kernels_select(NULL), .exec = &serial};
     ASSERT_OK(vlorpi_convert(&conversion, &mem, &stored, &err));
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
-    vlorpi_source *hf;
-    vlorpi_source *out;
-    ASSERT_OK(vlorpi_source_open(&hf, &mem, shared_data("models/stories260K-hf"), 1, &err));
-    ASSERT_OK(vlorpi_source_open(&out, &mem, conversion.out, 1, &err));
-    assert_int_equal(vlorpi_source_n_tensors(out), vlorpi_source_n_tensors(hf));
-    for (int64_t i = 0; i < vlorpi_source_n_tensors(hf); i++) {
-        const vlorpi_tensor_info *want = vlorpi_source_tensor(hf, i);
-        const vlorpi_tensor_info *have = vlorpi_source_find(out, want->name);
-        assert_non_null(have);
-        assert_int_equal(have->n_bytes, want->n_bytes);
-        assert_memory_equal(have->bytes, want->bytes, want->n_bytes);
-    }
-    vlorpi_source_close(hf);
-    vlorpi_source_close(out);
+    expect_same_tensors(shared_data("models/stories260K-hf"), conversion.out);
     static const char *const files[] = {"out/config.json", "out/generation_config.json", "out/tokenizer.json",
                                         "out/tokenizer_config.json"};
     for (int i = 0; i < 4; i++) {
@@ -441,8 +379,6 @@ static void test_inspect(void **state)
     json_decref(report);
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
 }
-
-#define WITH_ROOT(test) cmocka_unit_test_setup_teardown(test, make_root, remove_all)
 
 int main(void)
 {

@@ -1,65 +1,17 @@
 /* GGUF out: what is written reads back equal to the bit, blocks are those of the gguf package, the
  * model is never held, and every failure leaves the disk as it was. */
-#include "support.h"
+#include "checkpoint_support.h"
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "checkpoint/convert.h"
 #include "checkpoint/put_weight.h"
 #include "base/mapped_file.h"
 #include "format/json.h"
 
-static vlorpi_mem mem;
-static char root[64];
 static const vlorp_exec serial = {.n_threads = 1};
-
-static const char *path_of(const char *name)
-{
-    static char paths[4][512];
-    static int next;
-    char *path = paths[next++ % 4];
-    (void)snprintf(path, sizeof paths[0], "%s/%s", root, name);
-    return path;
-}
-
-static int make_root(void **state)
-{
-    (void)state;
-    (void)snprintf(root, sizeof root, "%s/vlorp-gguf-XXXXXX", P_tmpdir);
-    return mkdtemp(root) != NULL ? 0 : 1;
-}
-
-static int remove_all(void **state)
-{
-    (void)state;
-    char command[128];
-    (void)snprintf(command, sizeof command, "rm -rf '%s'", root);
-    return system(command);
-}
-
-static int n_entries(void)
-{
-    DIR *dir = opendir(root);
-    assert_non_null(dir);
-    int n = 0;
-    while (readdir(dir) != NULL) {
-        n++;
-    }
-    (void)closedir(dir);
-    return n - 2;
-}
-
-static void write_text(const char *name, const char *text)
-{
-    FILE *file = fopen(path_of(name), "wb");
-    assert_non_null(file);
-    assert_true(fputs(text, file) >= 0);
-    assert_int_equal(fclose(file), 0);
-}
 
 static vlorpi_conversion conversion_of(const char *model, const char *out, vlorpi_convert_to to,
                                        vlorpi_storage storage)
@@ -78,27 +30,6 @@ static void convert(const char *model, const char *out, vlorpi_convert_to to, vl
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
 }
 
-/* Every tensor of the one is in the other, with the same type and bytes. */
-static void expect_equal(const char *a, const char *b)
-{
-    vlorp_err err;
-    vlorpi_source *want;
-    vlorpi_source *have;
-    ASSERT_OK(vlorpi_source_open(&want, &mem, a, 1, &err));
-    ASSERT_OK(vlorpi_source_open(&have, &mem, b, 1, &err));
-    assert_int_equal(vlorpi_source_n_tensors(want), vlorpi_source_n_tensors(have));
-    for (int64_t i = 0; i < vlorpi_source_n_tensors(want); i++) {
-        const vlorpi_tensor_info *x = vlorpi_source_tensor(want, i);
-        const vlorpi_tensor_info *y = vlorpi_source_find(have, x->name);
-        assert_non_null(y);
-        assert_string_equal(x->storage_name, y->storage_name);
-        assert_int_equal(x->n_bytes, y->n_bytes);
-        assert_memory_equal(x->bytes, y->bytes, x->n_bytes);
-    }
-    vlorpi_source_close(want);
-    vlorpi_source_close(have);
-}
-
 /* safetensors -> GGUF -> safetensors, and GGUF -> GGUF, whose rows are put back and put again.  The
  * folder and the GGUF file of the shared model were made apart, by another program. */
 static void test_round_trips(void **state)
@@ -107,16 +38,16 @@ static void test_round_trips(void **state)
     const char *folder = shared_data("models/stories260K-hf");
     const char *gguf = shared_data("models/stories260K-gguf/stories260K.gguf");
     convert(folder, path_of("f32.gguf"), VLORPI_CONVERT_TO_GGUF, VLORPI_STORAGE_F32);
-    expect_equal(gguf, path_of("f32.gguf"));
+    expect_same_tensors(gguf, path_of("f32.gguf"));
     convert(path_of("f32.gguf"), path_of("f32"), VLORPI_CONVERT_TO_FOLDER, VLORPI_STORAGE_F32);
-    expect_equal(folder, path_of("f32"));
+    expect_same_tensors(folder, path_of("f32"));
     convert(gguf, path_of("again.gguf"), VLORPI_CONVERT_TO_GGUF, VLORPI_STORAGE_F32);
-    expect_equal(gguf, path_of("again.gguf"));
+    expect_same_tensors(gguf, path_of("again.gguf"));
 
     convert(folder, path_of("bf16"), VLORPI_CONVERT_TO_FOLDER, VLORPI_STORAGE_BF16);
     convert(path_of("bf16"), path_of("bf16.gguf"), VLORPI_CONVERT_TO_GGUF, VLORPI_STORAGE_BF16);
     convert(path_of("bf16.gguf"), path_of("bf16-again"), VLORPI_CONVERT_TO_FOLDER, VLORPI_STORAGE_BF16);
-    expect_equal(path_of("bf16"), path_of("bf16-again"));
+    expect_same_tensors(path_of("bf16"), path_of("bf16-again"));
     assert_int_equal(vlorpi_mem_peak(&mem).bytes[VLORPI_MEM_WEIGHTS], 0);
 }
 
@@ -197,12 +128,12 @@ static void refuse(const vlorpi_conversion *conversion, vlorp_status status, con
 {
     vlorp_err err;
     vlorpi_storage stored;
-    int n = n_entries();
+    int n = n_entries(root);
     assert_int_equal(vlorpi_convert(conversion, &mem, &stored, &err), status);
     if (strstr(err.text, text) == NULL) {
         fail_msg("'%s' does not say '%s'", err.text, text);
     }
-    assert_int_equal(n_entries(), n);
+    assert_int_equal(n_entries(root), n);
     assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
 }
 
@@ -223,7 +154,7 @@ static void test_places(void **state)
     ASSERT_OK(vlorpi_convert(&c, &mem, &stored, &err));
     c.model = out; /* onto itself: the old file stays mapped until the new one is whole */
     ASSERT_OK(vlorpi_convert(&c, &mem, &stored, &err));
-    expect_equal(shared_data("models/stories260K-gguf/stories260K.gguf"), out);
+    expect_same_tensors(shared_data("models/stories260K-gguf/stories260K.gguf"), out);
     c.model = model;
     c.out = root;
     refuse(&c, VLORP_E_IO, "a folder is there");
@@ -257,12 +188,10 @@ static void test_failures(void **state)
         status = vlorpi_convert(&c, &mem, &stored, &err);
         mem.fail_at = 0;
         assert_true(status == VLORP_OK || status == VLORP_E_NOMEM);
-        assert_int_equal(n_entries(), status == VLORP_OK ? 1 : 0);
+        assert_int_equal(n_entries(root), status == VLORP_OK ? 1 : 0);
         assert_int_equal(vlorpi_mem_now(&mem).total_bytes, 0);
     }
 }
-
-#define WITH_ROOT(test) cmocka_unit_test_setup_teardown(test, make_root, remove_all)
 
 int main(void)
 {
