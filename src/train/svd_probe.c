@@ -24,10 +24,18 @@ static vlorp_status begin_alone(const probing *p, int param, bool *begun, vlorp_
     return comes_whole(p, param) ? vlorp_optimizer_probe_begin(p->job->optimizer, param, begun, err) : VLORP_OK;
 }
 
-static vlorp_status take_linear(void *ctx, int param, const float *dy, int64_t ldy, const float *x, int64_t ldx,
-                                int64_t n_tokens, vlorp_err *err)
+/* What a layer hands over: a linear layer's factors, or rows of an embedding by their ids. */
+typedef struct handed {
+    const float *dy;
+    int64_t ldy;
+    const float *x;
+    int64_t ldx;
+    const int32_t *ids; /* NULL: factors */
+    int64_t n_tokens;
+} handed;
+
+static vlorp_status take(const probing *p, int param, const handed *h, vlorp_err *err)
 {
-    const probing *p = ctx;
     vlorp_optimizer *optimizer = p->job->optimizer;
     if (!vlorp_optimizer_wants_probe(optimizer, param)) {
         return VLORP_OK;
@@ -35,25 +43,27 @@ static vlorp_status take_linear(void *ctx, int param, const float *dy, int64_t l
     bool alone;
     VLORP_TRY(begin_alone(p, param, &alone, err));
     if (alone || vlorp_optimizer_probe_is_begun(optimizer, param)) {
-        VLORP_TRY(vlorp_optimizer_probe_add_factors(optimizer, param, dy, ldy, x, ldx, n_tokens, err));
+        vlorp_status status =
+            h->ids != NULL
+                ? vlorp_optimizer_probe_add_rows(optimizer, param, h->ids, h->dy, h->ldy, h->n_tokens, err)
+                : vlorp_optimizer_probe_add_factors(optimizer, param, h->dy, h->ldy, h->x, h->ldx, h->n_tokens, err);
+        VLORP_TRY(status);
     }
     return alone ? vlorp_optimizer_probe_end(optimizer, param, err) : VLORP_OK;
+}
+
+static vlorp_status take_linear(void *ctx, int param, const float *dy, int64_t ldy, const float *x, int64_t ldx,
+                                int64_t n_tokens, vlorp_err *err)
+{
+    const handed factors = {.dy = dy, .ldy = ldy, .x = x, .ldx = ldx, .n_tokens = n_tokens};
+    return take(ctx, param, &factors, err);
 }
 
 static vlorp_status take_rows(void *ctx, int param, const int32_t *ids, const float *dy, int64_t n_tokens,
                               vlorp_err *err)
 {
-    const probing *p = ctx;
-    vlorp_optimizer *optimizer = p->job->optimizer;
-    if (!vlorp_optimizer_wants_probe(optimizer, param)) {
-        return VLORP_OK;
-    }
-    bool alone;
-    VLORP_TRY(begin_alone(p, param, &alone, err));
-    if (alone || vlorp_optimizer_probe_is_begun(optimizer, param)) {
-        VLORP_TRY(vlorp_optimizer_probe_add_rows(optimizer, param, ids, dy, 0, n_tokens, err));
-    }
-    return alone ? vlorp_optimizer_probe_end(optimizer, param, err) : VLORP_OK;
+    const handed rows = {.dy = dy, .ids = ids, .n_tokens = n_tokens};
+    return take(ctx, param, &rows, err);
 }
 
 static vlorp_status take_vector(void *ctx, int param, const float *dw, vlorp_err *err)
