@@ -68,6 +68,31 @@ LLAMA2 = ("{% if messages[0]['role'] == 'system' %}{% set loop_messages = messag
           "{% if message['role'] == 'user' %}{{ bos_token + '[INST] ' + content.strip() + ' [/INST]' }}"
           "{% elif message['role'] == 'assistant' %}{{ ' '  + content.strip() + ' ' + eos_token }}{% endif %}{% endfor %}")
 LLAMA2_TRIM = LLAMA2.replace(".strip()", " | trim")
+MISTRAL = r"""{%- if messages[0]["role"] == "system" %}
+    {%- set system_message = messages[0]["content"] %}
+    {%- set loop_messages = messages[1:] %}
+{%- else %}
+    {%- set loop_messages = messages %}
+{%- endif %}
+
+{{- bos_token }}
+{%- for message in loop_messages %}
+    {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}
+        {{- raise_exception('After the optional system message, conversation roles must alternate user/assistant/user/assistant/...') }}
+    {%- endif %}
+    {%- if message["role"] == "user" %}
+        {%- if loop.first and system_message is defined %}
+            {{- " [INST] " + system_message + "\n\n" + message["content"] + " [/INST]" }}
+        {%- else %}
+            {{- " [INST] " + message["content"] + " [/INST]" }}
+        {%- endif %}
+    {%- elif message["role"] == "assistant" %}
+        {{- " " + message["content"] + eos_token}}
+    {%- else %}
+        {{- raise_exception("Only user and assistant roles are supported, with the exception of an initial optional system message!") }}
+    {%- endif %}
+{%- endfor %}
+"""
 LLAMA3 = ("{% set loop_messages = messages %}{% for message in loop_messages %}{% set content = '<|start_header_id|>' + "
           "message['role'] + '<|end_header_id|>\n\n'+ message['content'] | trim + '<|eot_id|>' %}{% if loop.index0 == 0 %}"
           "{% set content = bos_token + content %}{% endif %}{{ content }}{% endfor %}{% if add_generation_prompt %}"
@@ -145,15 +170,17 @@ NAMED = [
     ("hermes", HERMES, "<|begin_of_text|>", "<|im_end|>"),
     ("chatml trimmed", CHATML.replace("message['content']", "message['content'] | trim"), "", "<|im_end|>"),
     ("llama2", LLAMA2, "<s>", "</s>"), ("llama2 trim", LLAMA2_TRIM, "<s>", "</s>"),
+    ("mistral", MISTRAL, "<s>", "</s>"),
     ("llama3", LLAMA3, "<|begin_of_text|>", "<|eot_id|>"), ("llama3.1", LLAMA31, "<|begin_of_text|>", "<|eot_id|>"),
     ("llama3.2", LLAMA32, "<|begin_of_text|>", "<|eot_id|>"), ("zephyr", ZEPHYR, "<s>", "</s>"),
 ]
 TOKENIZERS = ["llama2", "llama3", "qwen3"]
 # Templates of other forms, or nearly of one: rendering them as a known form would be wrong.
 REFUSED = {
-    "mistral": "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + "
+    "mistral with blanks after answers": "{{ bos_token }}{% for message in messages %}{% if message['role'] == 'user' %}{{ '[INST] ' + "
                "message['content'] + ' [/INST]' }}{% elif message['role'] == 'assistant' %}{{ message['content'] + "
                "eos_token + ' ' }}{% endif %}{% endfor %}",
+    "mistral with the system message in the last turn": MISTRAL.replace("loop.first and", "loop.last and"),
     "phi-3": "{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') %}{{'<|user|>' + '\n' + "
              "message['content'] + '<|end|>' + '\n' + '<|assistant|>' + '\n'}}{% elif (message['role'] == 'assistant') %}"
              "{{message['content'] + '<|end|>' + '\n'}}{% endif %}{% endfor %}",

@@ -58,6 +58,17 @@ static const vlorpi_chat_form forms[] = {
      .system_begin = "<<SYS>>\n",
      .system_end = "\n<</SYS>>\n\n",
      .writes_bos = true},
+    {.name = "mistral",
+     .needs = {"{%ifloop.firstandsystem_messageisdefined%}"
+               "{{' [INST] '+system_message+'\\n\\n'+message.content+' [/INST]'}}",
+               "{{' '+message.content+eos_token}}"},
+     .turns = {"{{' [INST] '+message.content+' [/INST]'}}"},
+     .opening = {"", " [INST] ", ""},
+     .answer_lead = " ",
+     .closing = {"", " [/INST]", "{eos}"},
+     .after = "",
+     .system_begin = "",
+     .system_end = "\n\n"},
     {.name = "llama3",
      .needs = {"<|start_header_id|>assistant<|end_header_id|>\\n\\n'}}"},
      .turns = {HEADER_SOURCE "message.content|trim+'<|eot_id|>'", HEADER_SOURCE "(message.content|trim)+'<|eot_id|>'",
@@ -79,7 +90,7 @@ static const vlorpi_chat_form forms[] = {
 };
 
 static const char no_form[] =
-    "the tokenizer's chat template is none of the known ones (chatml, llama2, llama3, zephyr)";
+    "the tokenizer's chat template is none of the known ones (chatml, llama2, mistral, llama3, zephyr)";
 
 /* --- recognition --- */
 
@@ -396,7 +407,7 @@ static vlorp_status append_turn(vlorpi_rendered *rendered, const vlorpi_chat_tem
 }
 
 /* Roles in the order that a form with the system message inside the first turn needs. */
-static vlorp_status check_order(const json_t *messages, vlorp_err *err)
+static vlorp_status check_order(const vlorpi_chat_template *chat, const json_t *messages, vlorp_err *err)
 {
     turn t = {0};
     size_t first = 0;
@@ -406,8 +417,8 @@ static vlorp_status check_order(const json_t *messages, vlorp_err *err)
         int wanted = (i - first) % 2 == 0 ? USER : ASSISTANT;
         if (i >= first && t.role != wanted) {
             VLORP_FAIL(err, VLORP_E_FORMAT,
-                       "message %zu is the %s's; llama2's chat template needs user and assistant by turns", i + 1,
-                       role_names[t.role]);
+                       "message %zu is the %s's; %s's chat template needs user and assistant by turns", i + 1,
+                       role_names[t.role], chat->form->name);
         }
     }
     if (first == json_array_size(messages)) {
@@ -428,7 +439,7 @@ static vlorp_status append_all(vlorpi_rendered *rendered, const vlorpi_chat_temp
     bool has_system = t.role == SYSTEM;
     vlorpi_bytes system = has_system ? t.content : chat->default_system;
     if (folds) {
-        VLORP_TRY(check_order(messages, err));
+        VLORP_TRY(check_order(chat, messages, err));
         first = has_system;
     } else if (chat->has_date) {
         VLORP_TRY(append_dates(rendered, chat, has_system ? trim(system, true) : system, err));

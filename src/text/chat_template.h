@@ -36,7 +36,7 @@ VLORP_CHECKED vlorp_status vlorpi_chat_template_of(vlorpi_chat_template *out, co
 /* The same from a template's source; mem is for scratch. */
 VLORP_CHECKED vlorp_status vlorpi_chat_template_parse(vlorpi_chat_template *out, vlorpi_mem *mem, const char *source,
                                                       vlorpi_bytes bos, vlorpi_bytes eos, vlorp_err *err);
-/* "chatml", "llama2", "llama3", "zephyr". */
+/* "chatml", "llama2", "mistral", "llama3", "zephyr". */
 const char *vlorpi_chat_template_name(const vlorpi_chat_template *chat);
 
 /* Renders a list of {"role", "content"} into rendered, which is cleared first, to the byte as the template

@@ -130,7 +130,7 @@ class OneMessage(ChatTest):
 
     def test_unknown_template(self):
         model = self.model("{% for m in messages %}{{ m['content'] }}{% endfor %}")
-        self.refuses(1, ["generate", model, "--chat", "--prompt", "x"], "chatml, llama2, llama3, zephyr",
+        self.refuses(1, ["generate", model, "--chat", "--prompt", "x"], "chatml, llama2, mistral, llama3, zephyr",
                      "without --chat")
 
     def test_misuse(self):

@@ -170,7 +170,7 @@ static void refused(void **state)
             fail_msg("%s was taken for %s", json_string_value(json_object_get(item, "name")),
                      vlorpi_chat_template_name(&chat));
         }
-        assert_non_null(strstr(err.text, "chatml, llama2, llama3, zephyr"));
+        assert_non_null(strstr(err.text, "chatml, llama2, mistral, llama3, zephyr"));
     }
     json_decref(root);
 }
