@@ -6,8 +6,9 @@ The Python that runs this needs cyllama (PyPI), whose wheel brings llama.cpp com
 
 Rates are measured twice: by the clock, and by the processor time that was used, with one thread the
 measure that other users of the machine disturb least.  A rate is that of the tokens alone, without
-starting and reading: vlorp runs with few and with many tokens and the difference counts; llama.cpp is
-timed inside its process.  The best round of each counts.
+starting and reading: vlorp runs with few and with many tokens and the difference counts (of the time in
+user mode, since what the system takes for loading varies); llama.cpp is timed inside its process.  The best
+round of each counts.
 """
 import argparse
 import json
@@ -47,7 +48,7 @@ def llama_worker(path, threads, n_prompt, n_new):
 
 
 def child(command):
-    """(JSON object of the last line, processor seconds)."""
+    """(JSON object of the last line, processor seconds in user mode)."""
     environment = {**os.environ, "GOMP_SPINCOUNT": "2000"}
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as log:
         process = subprocess.Popen(command, stdout=out, stderr=log, env=environment)
@@ -56,7 +57,7 @@ def child(command):
         log.seek(0)
         if status != 0:
             sys.exit(f"{' '.join(command)}: status {status}\n{log.read()[-2000:]}")
-        return json.loads(out.read().strip().splitlines()[-1]), usage.ru_utime + usage.ru_stime
+        return json.loads(out.read().strip().splitlines()[-1]), usage.ru_utime
 
 
 def llama_round(args, path):

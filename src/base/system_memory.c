@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -181,4 +182,17 @@ size_t vlorpi_available_memory(void)
         least = left[i] < least ? left[i] : least;
     }
     return least;
+}
+
+void vlorpi_prefer_large_pages(void *memory, size_t n_bytes)
+{
+#ifdef MADV_HUGEPAGE
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t skip = (page - (uintptr_t)memory % page) % page;
+    if (n_bytes > skip) { /* a system without large pages says no, which changes nothing */
+        (void)madvise((unsigned char *)memory + skip, (n_bytes - skip) / page * page, MADV_HUGEPAGE);
+    }
+#else
+    (void)memory, (void)n_bytes;
+#endif
 }

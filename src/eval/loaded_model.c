@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "base/system_memory.h"
+
 static vlorp_status open_parts(vlorpi_loaded_model *loaded, const vlorpi_machine *machine, const char *path, int dtype,
                                vlorp_err *err)
 {
@@ -15,6 +17,7 @@ static vlorp_status open_parts(vlorpi_loaded_model *loaded, const vlorpi_machine
     vlorpi_arena count = vlorpi_arena_counter();
     vlorpi_params_layout(vlorpi_model_params(loaded->model), &count);
     VLORP_TRY(vlorpi_arena_init(&loaded->weights, machine->mem, VLORPI_MEM_WEIGHTS, count.peak_bytes, err));
+    vlorpi_prefer_large_pages(loaded->weights.base, count.peak_bytes); /* every token reads them all */
     vlorpi_params_layout(vlorpi_model_params(loaded->model), &loaded->weights);
     return vlorpi_model_load(loaded->model, loaded->source, err);
 }
