@@ -1,5 +1,5 @@
 # What `cmake --install` puts where: the program, libvlorp shared and static, headers, a CMake package, a
-# pkg-config file and the manual page.  All of it is found relative to itself, so the prefix may be moved.
+# pkg-config file and the manual pages.  All of it is found relative to itself, so the prefix may be moved.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -10,6 +10,7 @@ install(TARGETS vlorp_shared vlorp_static EXPORT vlorpTargets
         LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library
         ARCHIVE DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT library)
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/vlorp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} COMPONENT library)
+install(FILES ${PROJECT_SOURCE_DIR}/man/vlorp.1 DESTINATION ${CMAKE_INSTALL_MANDIR}/man1 COMPONENT program)
 install(FILES ${PROJECT_SOURCE_DIR}/man/vlorp.3 DESTINATION ${CMAKE_INSTALL_MANDIR}/man3 COMPONENT library)
 
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/vlorp)
