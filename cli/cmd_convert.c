@@ -67,6 +67,8 @@ vlorp_status vlorpi_cmd_convert(vlorpi_cli *cli, vlorp_err *err)
         return VLORP_E_ARG;
     }
     vlorpi_mem_set_phase(cli->mem, "convert");
+    conversion.stop = &vlorpi_interrupt_signal;
+    vlorpi_interrupt_install();
     VLORP_TRY(vlorpi_convert(&conversion, cli->mem, &stored, err));
     vlorpi_log_info(&cli->log, "%s: written as %s", conversion.out, name_of(stored));
     return VLORP_OK;

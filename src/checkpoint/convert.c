@@ -29,6 +29,9 @@ typedef struct converting {
 static vlorp_status read_weight(void *ctx, float *out, int param, int64_t begin, int64_t n, vlorp_err *err)
 {
     converting *c = ctx;
+    if (c->conversion->stop != NULL && *c->conversion->stop != 0) {
+        VLORP_FAIL(err, VLORP_E_INTERRUPTED, "%s: interrupted; nothing was written", c->conversion->out);
+    }
     if (c->param != param) {
         if (c->param >= 0) {
             vlorpi_source_drop(c->source, c->weight.info);

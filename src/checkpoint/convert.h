@@ -5,6 +5,8 @@
 #ifndef VLORPI_CHECKPOINT_CONVERT_H
 #define VLORPI_CHECKPOINT_CONVERT_H
 
+#include <signal.h>
+
 #include "base/mem.h"
 #include "format/tensor_info.h"
 #include "kernel/kernel.h"
@@ -19,13 +21,14 @@ typedef struct vlorpi_conversion {
     vlorpi_storage storage;
     bool overwrite;
     size_t shard_bytes;     /* of a folder's files; 0: VLORPI_CHECKPOINT_SHARD_BYTES */
+    const volatile sig_atomic_t *stop; /* not 0: give up, leaving nothing behind; NULL: no such wish */
     const vlorpi_kernels *kernels;
     const vlorp_exec *exec;
 } vlorpi_conversion;
 
 /* Memory: never the model, only chunks on their way (WORKSPACE) and, where the tokenizer must be
  * written anew, its tables (DATA); everything is given back at the end.
- * *stored: what matrices were written as.  Errors: those of reading and of saving. */
+ * *stored: what matrices were written as.  Errors: those of reading and of saving; E_INTERRUPTED. */
 VLORP_CHECKED vlorp_status vlorpi_convert(const vlorpi_conversion *conversion, vlorpi_mem *mem,
                                           vlorpi_storage *stored, vlorp_err *err);
 

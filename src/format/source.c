@@ -340,7 +340,7 @@ static vlorp_status open_file(vlorpi_source *source, bool need_weights, vlorp_er
         source->kind = VLORPI_SOURCE_CONFIG;
         if (need_weights) {
             (void)vlorpi_err_set(err, VLORP_E_IO, "%s: a configuration without weights", path);
-            vlorpi_err_hint(err, "give the folder with the weights, or --init random to start from random ones");
+            vlorpi_err_hint(err, "give the folder with the weights; train takes --init random to start without any");
             return VLORP_E_IO;
         }
         return load_config(source, path, err);

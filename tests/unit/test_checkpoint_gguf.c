@@ -164,6 +164,20 @@ static void test_places(void **state)
     refuse(&c, VLORP_E_ARG, "no name");
 }
 
+/* The signal comes before the first tensor is read. */
+static void test_interrupt(void **state)
+{
+    (void)state;
+    static const volatile sig_atomic_t stop = SIGINT;
+    const char *model = shared_data("models/stories260K-hf");
+    vlorpi_conversion c = conversion_of(model, path_of("m.gguf"), VLORPI_CONVERT_TO_GGUF, VLORPI_STORAGE_F32);
+    c.stop = &stop;
+    refuse(&c, VLORP_E_INTERRUPTED, "m.gguf: interrupted");
+    c.out = path_of("m");
+    c.to = VLORPI_CONVERT_TO_FOLDER;
+    refuse(&c, VLORP_E_INTERRUPTED, "m: interrupted");
+}
+
 /* Writing stops after so many bytes, as on a full disk; memory ends at every allocation. */
 static void test_failures(void **state)
 {
@@ -199,7 +213,7 @@ int main(void)
     vlorpi_json_use_account(&mem);
     const struct CMUnitTest tests[] = {
         WITH_ROOT(test_round_trips), WITH_ROOT(test_types),    WITH_ROOT(test_blocks),
-        WITH_ROOT(test_places),      WITH_ROOT(test_failures),
+        WITH_ROOT(test_places),      WITH_ROOT(test_interrupt), WITH_ROOT(test_failures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
