@@ -5,7 +5,7 @@
                                 [--work FOLDER] [--vlorp PROGRAM] [--steps N] [--results FILE]
 
 FOLDER holds a LLaMA tokenizer (tokenizer.json), FILE is plain text.  The weights are random (--init random):
-memory and time do not depend on their values.  The run takes optimizer steps of two micro-batches of 256
+memory and time do not depend on their values.  The run takes optimizer steps of two micro-batches of --length
 tokens with clipping and a refresh of the projection every second step, is interrupted by SIGINT once it has
 made half of them, and goes on from its checkpoint.  All the while the process's resident memory is
 read from /proc ten times a second.  7B takes 18 GiB of memory, 32 GB of disk and about three minutes a
@@ -34,7 +34,6 @@ SHAPES = {
 COMMON = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 32000, "hidden_act": "silu",
           "max_position_embeddings": 4096, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "tie_word_embeddings": False,
           "initializer_range": 0.02, "torch_dtype": "bfloat16", "bos_token_id": 1, "eos_token_id": 2}
-LENGTH = 256
 METHOD = ["--dtype", "bfloat16", "--target", "all", "--activation_checkpointing"]
 
 
@@ -99,7 +98,7 @@ def watch(command, log, metrics=None, interrupt_after=None):
 def train(args, config, run, log):
     """Both halves of the run; a list of (name, seconds, peaks)."""
     words = [args.vlorp, "train", str(config), "--init", "random", *METHOD, "--factor", str(args.factor), "--rank", "1",
-             "--state_dtype", args.state_dtype, "--dataset", args.text, "--max_length", str(LENGTH), "--batch_size", "1",
+             "--state_dtype", args.state_dtype, "--dataset", args.text, "--max_length", str(args.length), "--batch_size", "1",
              "--total_batch_size", "2", "--num_training_steps", str(args.steps), "--update_proj_gap", "2", "--lr",
              str(args.lr), "--grad_clipping", "1.0", "--save_dir", str(run)]
     parts = []
@@ -117,7 +116,7 @@ def train(args, config, run, log):
 def report(args, config, parts, steps):
     weights = 2 * n_parameters(args.shape)
     machine = ask(args, "bench", "kernels", str(config), "--micro_tokens", "16", "--repeats", "1")["machine"]
-    planned = plan(args, config, 1, LENGTH, "projfactor", "--state_dtype", args.state_dtype, "--dataset",
+    planned = plan(args, config, 1, args.length, "projfactor", "--state_dtype", args.state_dtype, "--dataset",
                    args.text)["projfactor"]
     peak = max(peaks["RssAnon"] for _, _, peaks in parts)
     whole = max(peaks["VmRSS"] for _, _, peaks in parts)
@@ -132,7 +131,8 @@ def report(args, config, parts, steps):
     names = ["forward", "head", "backward", "recompute", "gradient", "update"]
     print("| step | loss | seconds | " + " | ".join(names) + " | TFLOP | of the FMA peak |")
     print("| --- " * (len(names) + 5) + "|")
-    for step in steps:
+    shown = steps if len(steps) <= 8 else steps[::len(steps) // 5] + steps[-1:]
+    for step in shown:
         phases = " | ".join(f"{step[name + '_seconds']:.1f}" for name in names)
         share = step["flops"] / step["seconds"] / machine["fma_flops"]
         print(f"| {step['step']} | {step['loss']:.3f} | {step['seconds']:.1f} | {phases} | {step['flops'] / 1e12:.2f} | "
@@ -160,6 +160,7 @@ def main():
     parser.add_argument("--state_dtype", default="float32")
     parser.add_argument("--factor", type=int, default=256)
     parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--length", type=int, default=256, help="tokens of a micro-batch")
     parser.add_argument("--lr", type=float, default=2e-5)
     parser.add_argument("--results", help="also keep the raw numbers here (JSON)")
     parser.add_argument("--plans", action="store_true", help="print the plans alone, train nothing")

@@ -70,6 +70,9 @@ def main():
          ["--dtype", "bfloat16", "--target", "all", "--factor", "64", "--rank", "1", keep]),
         ("vlorp projfactor bf16, target all, checkpointing", vlorp_round,
          ["--dtype", "bfloat16", "--target", "all", "--factor", "64", "--rank", "1", recompute]),
+        ("vlorp projfactor bf16, target all, checkpointing, bf16 state", vlorp_round,
+         ["--dtype", "bfloat16", "--target", "all", "--factor", "64", "--rank", "1", "--state_dtype", "bfloat16",
+          recompute]),
     ]
     rates = {name: [] for name, _, _ in cases}
     peaks = {name: 0 for name, _, _ in cases}

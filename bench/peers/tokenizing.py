@@ -1,6 +1,6 @@
 """Tokenising speed of vlorp beside the tokenizers library, one core each, same documents, alternating.
 
-Usage: tokenize.py DUMP_TOKENS DATA_FOLDER [--rounds N] [--tokenizer NAME ...]
+Usage: tokenizing.py DUMP_TOKENS DATA_FOLDER [--rounds N] [--tokenizer NAME ...]
 The Python that runs this needs tokenizers.  DUMP_TOKENS is the test program of that name, whose encoder is the one that
 every command uses.  Documents are DATA_FOLDER/text/*.txt in pieces of about 2000 characters (as training data comes) and
 whole.  Loading is not counted.  Both sides are pinned to one core.  Ids are compared before anything is timed.
