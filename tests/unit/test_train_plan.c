@@ -16,7 +16,9 @@ typedef struct plan_case {
     int64_t divisor; /* c = 1 / divisor */
     vlorp_distribution distribution;
     vlorp_momentum momentum;
-    const char *family; /* a random model of that model_type; NULL: stories260K */
+    const char *model; /* NULL: stories260K */
+    bool init_random;
+    int n_threads; /* 0: one, which is quick where others compute too */
 } plan_case;
 
 enum {
@@ -25,45 +27,27 @@ enum {
     EVERYTHING = MATRICES | 1 << VLORPI_ROLE_EMBED | 1 << VLORPI_ROLE_HEAD
 };
 
+/* What the grid below leaves out: other budgets, state in bf16, evaluation, GGUF, two threads. */
 static const plan_case cases[] = {
-    {.name = "projfactor f32", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4},
-    {.name = "projfactor bf16", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
-     .batch_size = 4},
-    {.name = "projfactor f32 checkpointed", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .checkpointing = VLORPI_YES,
-     .targets = MATRICES, .batch_size = 4},
-    {.name = "projfactor bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
-     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .factor = 8, .rank = 1, .eval_every = 2},
-    {.name = "projfactor attn only", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = ATTENTION, .batch_size = 4,
+    {.name = "two threads", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = EVERYTHING,
+     .batch_size = 4, .state_dtype = VLORP_BF16, .n_threads = 2},
+    {.name = "two threads, checkpointed, evaluated", .optimizer = VLORPI_OPTIMIZER_ADAMW, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .eval_every = 1, .n_threads = 2},
+    {.name = "finest, evaluated", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .factor = 8, .rank = 1, .eval_every = 1},
+    {.name = "attention only", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = ATTENTION, .batch_size = 4,
      .factor = 1, .rank = 4},
-    {.name = "projfactor all", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = EVERYTHING,
-     .batch_size = 4, .factor = 4, .rank = 2},
-    {.name = "projfactor unpacked", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4,
-     .unpacked = true},
-    {.name = "projfactor auto batch", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES,
+    {.name = "auto batch, evaluated", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES,
      .batch_size = VLORPI_AUTO, .eval_every = 1},
-    {.name = "projfactor gguf", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
+    {.name = "gguf", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
      .batch_size = 2, .gguf = true},
-    {.name = "projfactor bf16 state", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
-     .targets = EVERYTHING, .batch_size = 4, .state_dtype = VLORP_BF16},
-    {.name = "projfactor c = 1/4", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4,
+    {.name = "c = 1/4", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4,
      .factor = 1, .rank = 64, .divisor = 4},
-    {.name = "vlorp-os f32", .optimizer = VLORPI_OPTIMIZER_VLORP_OS, .targets = MATRICES, .batch_size = 4},
-    {.name = "vlorp-ss bf16", .optimizer = VLORPI_OPTIMIZER_VLORP_SS, .dtype = VLORP_BF16, .targets = EVERYTHING,
-     .batch_size = 4},
-    {.name = "vlorp-sgd f32", .optimizer = VLORPI_OPTIMIZER_VLORP_SGD, .targets = MATRICES, .batch_size = 4},
-    {.name = "adamw f32", .optimizer = VLORPI_OPTIMIZER_ADAMW, .targets = MATRICES, .batch_size = 4},
-    {.name = "adamw bf16", .optimizer = VLORPI_OPTIMIZER_ADAMW, .dtype = VLORP_BF16, .targets = MATRICES,
-     .batch_size = 1},
-    {.name = "adamw bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_ADAMW, .dtype = VLORP_BF16,
-     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .eval_every = 2},
-    {.name = "sgd f32", .optimizer = VLORPI_OPTIMIZER_SGD, .targets = MATRICES, .batch_size = 4},
-    {.name = "sgd bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_SGD, .dtype = VLORP_BF16,
-     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 2, .eval_every = 2},
-    {.name = "svd f32", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 8, .factor = 4,
-     .rank = 2, .distribution = VLORP_SVD},
-    {.name = "svd bf16 all, probed in parts", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
-     .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 1, .eval_every = 2,
-     .distribution = VLORP_SVD, .momentum = VLORP_MOMENTUM_TRANSPORT},
+    {.name = "one example, sgd", .optimizer = VLORPI_OPTIMIZER_SGD, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 1, .eval_every = 1},
+    {.name = "svd probed in parts", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 1, .eval_every = 1,
+     .distribution = VLORP_SVD, .momentum = VLORP_MOMENTUM_TRANSPORT, .n_threads = 2},
     {.name = "svd vlorp-ss, bf16 state", .optimizer = VLORPI_OPTIMIZER_VLORP_SS, .targets = EVERYTHING,
      .batch_size = 8, .factor = 2, .rank = 4, .state_dtype = VLORP_BF16, .distribution = VLORP_SVD,
      .momentum = VLORP_MOMENTUM_TRANSPORT},
@@ -76,20 +60,19 @@ static const plan_case cases[] = {
 /* Families whose layers hold more than LLaMA's: biases, norms of queries and keys. */
 static const plan_case family_cases[] = {
     {.name = "qwen2 bf16", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
-     .batch_size = 4, .family = "qwen2"},
+     .batch_size = 4, .model = "qwen2"},
     {.name = "qwen2 adamw f32 checkpointed", .optimizer = VLORPI_OPTIMIZER_ADAMW, .checkpointing = VLORPI_YES,
-     .targets = MATRICES, .batch_size = 2, .eval_every = 2, .family = "qwen2"},
+     .targets = MATRICES, .batch_size = 2, .eval_every = 1, .model = "qwen2"},
     {.name = "qwen3 f32", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = EVERYTHING, .batch_size = 4,
-     .family = "qwen3"},
+     .model = "qwen3"},
     {.name = "qwen3 bf16 checkpointed", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
-     .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 4, .eval_every = 1,
-     .family = "qwen3"},
+     .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 4, .eval_every = 1, .model = "qwen3"},
 };
 
 static int n_compared;
 
 /* A folder with a configuration and the tokenizer of stories260K, in a static buffer. */
-static const char *family_folder(const char *family)
+static const char *family_folder(const char *family, int n_layers, int head_dim, bool tied)
 {
     static char path[64];
     char command[512];
@@ -100,10 +83,10 @@ static const char *family_folder(const char *family)
     (void)snprintf(command, sizeof command, "%s/config.json", path);
     FILE *file = fopen(command, "w");
     assert_non_null(file);
-    (void)fprintf(file, "{\"model_type\": \"%s\", \"hidden_size\": 64, \"num_hidden_layers\": 3, "
+    (void)fprintf(file, "{\"model_type\": \"%s\", \"hidden_size\": 64, \"num_hidden_layers\": %d, "
                         "\"intermediate_size\": 172, \"vocab_size\": 512, \"num_attention_heads\": 8, "
-                        "\"num_key_value_heads\": 4, \"head_dim\": 70, \"tie_word_embeddings\": true}",
-                  family);
+                        "\"num_key_value_heads\": 4, \"head_dim\": %d, \"tie_word_embeddings\": %s}",
+                  family, n_layers, head_dim, tied ? "true" : "false");
     assert_int_equal(fclose(file), 0);
     return path;
 }
@@ -131,10 +114,10 @@ static void run_case(const plan_case *c)
     if (c->gguf) {
         s.model = shared_data("models/stories260K-gguf/stories260K.gguf");
     }
-    if (c->family != NULL) {
-        s.model = family_folder(c->family);
-        s.init_random = true;
+    if (c->model != NULL) {
+        s.model = c->model;
     }
+    s.init_random = c->init_random;
     s.optimizer = c->optimizer;
     s.dtype = c->dtype;
     s.activation_checkpointing = c->checkpointing;
@@ -148,45 +131,83 @@ static void run_case(const plan_case *c)
     s.projection.divisor = c->divisor;
     s.projection.distribution = c->distribution;
     s.momentum = c->momentum;
-    s.update_proj_gap = 2; /* with a refresh in the run */
+    s.total_batch_size = c->init_random ? 4 : 8; /* the grid is large */
+    s.num_training_steps = 1;
+    s.update_proj_gap = 1; /* the second step draws anew */
     s.state_dtype = c->state_dtype;
     s.save_dir = make_run_folder();
-    vlorp_exec exec = test_exec();
+    vlorp_exec exec = vlorpi_threads_exec(c->n_threads > 0 ? c->n_threads : 1);
     vlorpi_mem *mem = test_mem();
     assert_int_equal(vlorpi_mem_now(mem).total_bytes, 0); /* the run before gave everything back */
     memset(&mem->at_peak, 0, sizeof mem->at_peak);
     vlorpi_train_events events = {.ctx = (void *)(uintptr_t)c, .finished = compare};
     ASSERT_OK(vlorpi_train(&s, mem, NULL, vlorpi_kernels_select(NULL), &exec, &events, &err));
-    s.continue_from = s.save_dir; /* saving and going on fit in the plan too */
+    s.continue_from = s.save_dir; /* saving, loading and a second step fit in the plan too */
     s.overwrite = false;
     s.num_training_steps++;
     memset(&mem->at_peak, 0, sizeof mem->at_peak);
     ASSERT_OK(vlorpi_train(&s, mem, NULL, vlorpi_kernels_select(NULL), &exec, &events, &err));
     remove_run_folder(s.save_dir);
-    if (c->family != NULL) {
-        remove_run_folder(s.model);
-    }
-}
-
-static void run_cases(const plan_case *list, int n_cases)
-{
-    n_compared = 0;
-    for (int i = 0; i < n_cases; i++) {
-        run_case(&list[i]);
-    }
-    assert_int_equal(n_compared, 2 * n_cases);
 }
 
 static void plan_equals_ledger(void **state)
 {
     (void)state;
-    run_cases(cases, sizeof cases / sizeof cases[0]);
+    n_compared = 0;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        run_case(&cases[i]);
+    }
+    assert_int_equal(n_compared, 2 * sizeof cases / sizeof cases[0]);
 }
 
 static void plan_equals_ledger_of_families(void **state)
 {
     (void)state;
-    run_cases(family_cases, sizeof family_cases / sizeof family_cases[0]);
+    n_compared = 0;
+    for (size_t i = 0; i < sizeof family_cases / sizeof family_cases[0]; i++) {
+        plan_case c = family_cases[i];
+        c.model = family_folder(c.model, 3, 70, true);
+        c.init_random = true;
+        run_case(&c);
+        remove_run_folder(c.model);
+    }
+    assert_int_equal(n_compared, 2 * sizeof family_cases / sizeof family_cases[0]);
+}
+
+/* Every rule, svd's bases included, x dtype x target x checkpointing x packing. */
+static void plan_equals_ledger_over_the_grid(void **state)
+{
+    (void)state;
+    static const struct {
+        vlorpi_optimizer_name optimizer;
+        vlorp_distribution distribution;
+    } rules[] = {
+        {VLORPI_OPTIMIZER_ADAMW, VLORP_NORMAL},       {VLORPI_OPTIMIZER_SGD, VLORP_NORMAL},
+        {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_NORMAL},  {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_RADEMACHER},
+        {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_SVD},     {VLORPI_OPTIMIZER_VLORP_OS, VLORP_NORMAL},
+        {VLORPI_OPTIMIZER_VLORP_OS, VLORP_SVD},       {VLORPI_OPTIMIZER_VLORP_SS, VLORP_NORMAL},
+        {VLORPI_OPTIMIZER_VLORP_SS, VLORP_SVD},       {VLORPI_OPTIMIZER_VLORP_SGD, VLORP_NORMAL},
+        {VLORPI_OPTIMIZER_VLORP_SGD, VLORP_SVD},
+    };
+    enum { N_RULES = sizeof rules / sizeof rules[0], N_SETTINGS = 16 };
+    char name[96];
+    plan_case c = {.name = name, .init_random = true, .batch_size = 2, .factor = 4, .rank = 2};
+    c.model = family_folder("llama", 2, 8, false);
+    n_compared = 0;
+    for (int i = 0; i < N_RULES * N_SETTINGS; i++) {
+        c.optimizer = rules[i / N_SETTINGS].optimizer;
+        c.distribution = rules[i / N_SETTINGS].distribution;
+        c.dtype = i & 1 ? VLORP_BF16 : VLORP_F32;
+        c.targets = i & 2 ? EVERYTHING : MATRICES;
+        c.checkpointing = i & 4 ? VLORPI_YES : VLORPI_NO;
+        c.unpacked = (i & 8) != 0;
+        (void)snprintf(name, sizeof name, "%s, projection %d, %s, %s%s%s", vlorpi_optimizer_text(c.optimizer),
+                       (int)c.distribution, i & 1 ? "bf16" : "f32", i & 2 ? "all" : "attn,mlp",
+                       i & 4 ? ", checkpointed" : "", i & 8 ? ", unpacked" : "");
+        run_case(&c);
+    }
+    assert_int_equal(n_compared, 2 * N_RULES * N_SETTINGS);
+    remove_run_folder(c.model);
 }
 
 /* Where reading the data takes more than training, the plan says so. */
@@ -233,6 +254,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(plan_equals_ledger),
                                        cmocka_unit_test(plan_equals_ledger_of_families),
+                                       cmocka_unit_test(plan_equals_ledger_over_the_grid),
                                        cmocka_unit_test(reading_much_data_is_planned),
                                        cmocka_unit_test(plans_side_by_side)};
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
