@@ -9,6 +9,7 @@
 #include "train/report.h"
 #include "train/resume.h"
 #include "train/run_record.h"
+#include "train/signs.h"
 #include "train/svd_probe.h"
 
 typedef struct trainer {
@@ -16,6 +17,7 @@ typedef struct trainer {
     vlorpi_run_folder folder;
     vlorpi_resume resume;
     vlorpi_metrics metrics;
+    vlorpi_signs signs;
     const vlorpi_train_events *events;
     vlorpi_run_point point; /* how far the run is */
     int64_t first_step;     /* of this process */
@@ -166,6 +168,25 @@ static vlorp_schedule schedule_of(const vlorpi_job *job)
     return schedule;
 }
 
+/* What the run's hints begin with: the first matrix that is projected stands for all. */
+static void begin_signs(trainer *t)
+{
+    const vlorpi_job *job = &t->job;
+    vlorpi_signs_run run = {.n_steps = job->sizes.n_steps,
+                            .warmup_steps = job->sizes.warmup_steps,
+                            .update_gap = job->settings.update_proj_gap,
+                            .is_svd = job->settings.projection.distribution == VLORP_SVD};
+    for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer) && !run.is_projected; id++) {
+        vlorp_parameter_info info;
+        if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) == VLORP_OK && !info.is_vector &&
+            info.projection.M > 0 && !info.projection.exact) {
+            run.is_projected = true;
+            run.projection = info.projection;
+        }
+    }
+    vlorpi_signs_begin(&t->signs, &run);
+}
+
 static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
 {
     vlorpi_job *job = &t->job;
@@ -207,6 +228,10 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
         .memory_bytes = vlorpi_mem_now(job->mem).total_bytes,
     };
     VLORP_TRY(vlorpi_metrics_step(&t->metrics, &line, err));
+    char hint[VLORPI_SIGNS_TEXT_BYTES];
+    if (vlorpi_signs_see(&t->signs, &line, hint, sizeof hint)) {
+        vlorpi_log_info(job->log, "hint: %s", hint);
+    }
     if (t->events->stepped != NULL) {
         double per_step = (end - t->started) / (double)(step + 1 - t->first_step);
         t->events->stepped(t->events->ctx, &line, job->sizes.n_steps, per_step * (double)(job->sizes.n_steps - step - 1));
@@ -265,12 +290,22 @@ static bool save_is_due(const trainer *t)
            (s->keep_best && point->best_step == point->step);
 }
 
+/* A report that cannot be written is no reason to fail a run whose model is saved. */
+static void report(trainer *t)
+{
+    vlorp_err err = {0};
+    if (vlorpi_report_write(&t->job, &t->folder, &err) != VLORP_OK) {
+        vlorpi_log_warn(t->job.log, "%s", err.text);
+    }
+}
+
 /* Steps until the end or until the user asks to stop; what was done is saved in either case. */
 static vlorp_status run_steps(trainer *t, vlorp_err *err)
 {
     const vlorpi_job *job = &t->job;
     vlorpi_run_point *point = &t->point;
     VLORP_TRY(evaluate_if_due(t, err));
+    begin_signs(t);
     t->started = vlorpi_clock_seconds();
     t->saved_at = t->started;
     while (point->step < job->sizes.n_steps && !stop_requested(job)) {
@@ -282,6 +317,7 @@ static vlorp_status run_steps(trainer *t, vlorp_err *err)
         }
         if (save_is_due(t)) {
             VLORP_TRY(save(t, err));
+            report(t);
         }
     }
     if (point->step > t->saved_step) {
@@ -360,15 +396,6 @@ static vlorp_status find_folder(trainer *t, vlorpi_train_settings *settings, vlo
     }
     return vlorpi_run_folder_choose(&t->folder, save_dir, settings->model, settings->dataset,
                                     vlorpi_optimizer_text(settings->optimizer), err);
-}
-
-/* A report that cannot be written is no reason to fail a run whose model is saved. */
-static void report(trainer *t)
-{
-    vlorp_err err = {0};
-    if (vlorpi_report_write(&t->job, &t->folder, &err) != VLORP_OK) {
-        vlorpi_log_warn(t->job.log, "%s", err.text);
-    }
 }
 
 vlorp_status vlorpi_train(const vlorpi_train_settings *settings, vlorpi_mem *mem, const vlorpi_log *log,

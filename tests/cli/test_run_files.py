@@ -7,8 +7,10 @@ import json
 import os
 import re
 import struct
+import subprocess
+import time
 
-from program import STORIES, ProgramTest, main, on_terminal, run
+from program import STORIES, TIMEOUT_SECONDS, VLORP, ProgramTest, main, on_terminal, run
 
 
 def crc32c(data):
@@ -164,6 +166,42 @@ class RunFiles(ProgramTest):
         for i in range(5):  # larger losses stand higher
             self.assertEqual(heights[i] < heights[i + 1], losses[i] > losses[i + 1])
         self.assertEqual(os.path.exists(f"{folder}/report.html.partial"), False)
+
+    def test_report_while_it_runs(self):
+        """Every checkpoint brings the report up to date."""
+        folder = self.path("run")
+        child = subprocess.Popen([VLORP, *self.words(folder, "--num_training_steps", "100000", "--save_every", "2",
+                                              "--threads", "1")],
+                                 stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            reports = set()
+            for _ in range(TIMEOUT_SECONDS * 20):
+                if os.path.exists(f"{folder}/report.html"):
+                    with open(f"{folder}/report.html", encoding="utf-8") as file:
+                        reports.add(re.search(r"(\d+) of 100000 steps", file.read()).group(1))
+                if len(reports) > 1 or child.poll() is not None:
+                    break
+                time.sleep(0.05)
+            self.assertIsNone(child.poll())
+            self.assertGreater(len(reports), 1)
+            self.assertTrue(all(int(step) % 2 == 0 for step in reports), reports)
+        finally:
+            child.kill()
+            child.wait()
+
+    def test_hint_of_a_spike(self):
+        words = self.words(self.path("run"), "--num_training_steps", "60", "--warmup_steps", "0", "--grad_clipping",
+                           "0", "--threads", "1")
+        hint = b"hint: the loss rose from "
+        code, _, err = run(*words, "--lr", "1")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(err.count(hint), 1, err)
+        self.assertIn(b"a longer warm-up (--warmup_steps, now 0)", err)
+        code, _, err = run(*words, "--lr", "1e-4", "--overwrite")
+        self.assertEqual(code, 0, err)
+        self.assertNotIn(hint, err)
+        code, _, err = run(*words, "--lr", "1", "--overwrite", "--quiet")
+        self.assertEqual((code, err), (0, b""))
 
     def test_progress(self):
         words = self.words(self.path("run"), "--num_training_steps", "4", "--overwrite")
