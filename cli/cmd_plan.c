@@ -25,7 +25,7 @@ static void print_table(const vlorpi_job *job, const char *const *titles, const 
     (void)printf("micro-batches of at most %lld tokens, %s%s\n", (long long)job->sizes.micro_tokens,
                  vlorpi_checkpoint_dtype_name(job->sizes.dtype),
                  job->sizes.activation_checkpointing ? ", checkpointing" : "");
-    vlorpi_print_memory(stdout, titles, columns, n);
+    vlorpi_print_memory(stdout, titles, columns, n, 0);
     vlorpi_print_target_hint(stdout, job);
 }
 

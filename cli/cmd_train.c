@@ -26,7 +26,7 @@ static void show_plan(void *ctx, const vlorpi_job *job, const vlorpi_run_folder 
     vlorpi_print_run(stderr, job, folder->path);
     const char *titles[] = {"plan"};
     const vlorpi_mem_usage *columns[] = {&job->plan.usage};
-    vlorpi_print_memory(stderr, titles, columns, 1);
+    vlorpi_print_memory(stderr, titles, columns, 1, 0);
     vlorpi_print_target_hint(stderr, job);
 }
 
@@ -63,15 +63,13 @@ static void show_end(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *
         vlorpi_mem_usage ledger = vlorpi_mem_peak(job->mem);
         const char *titles[] = {"plan", "ledger"};
         const vlorpi_mem_usage *columns[] = {&job->plan.usage, &ledger};
-        vlorpi_print_memory(stderr, titles, columns, 2);
-        char peak[32];
+        vlorpi_process_memory process = vlorpi_process_memory_now();
+        vlorpi_print_memory(stderr, titles, columns, 2, process.peak_rss_bytes);
         char mapped[32];
         char libraries[32];
-        vlorpi_process_memory process = vlorpi_process_memory_now();
         (void)fprintf(stderr,
-                      "the process's peak: %s; beyond the ledger it may hold pages of mapped files (%s) and what libraries "
-                      "take (at most %s)\n",
-                      vlorpi_output_bytes(peak, sizeof peak, process.peak_rss_bytes),
+                      "beyond the ledger the process may hold pages of mapped files (%s) and what libraries take (at most "
+                      "%s)\n",
                       vlorpi_output_bytes(mapped, sizeof mapped, vlorpi_source_mapped_bytes(job->source)),
                       vlorpi_output_bytes(libraries, sizeof libraries, VLORPI_LIBRARY_BYTES));
         if (v->n_evals > 1) {

@@ -148,7 +148,7 @@ static vlorp_status print_all(const vlorpi_cli *cli, const vlorpi_job *job, cons
     vlorpi_print_run(stdout, job, folder);
     const char *titles[] = {"plan"};
     const vlorpi_mem_usage *columns[] = {&job->plan.usage};
-    vlorpi_print_memory(stdout, titles, columns, 1);
+    vlorpi_print_memory(stdout, titles, columns, 1, 0);
     vlorpi_print_target_hint(stdout, job);
     (void)printf("dry run: nothing was trained, nothing was written\n");
     return vlorpi_output_flush(err);

@@ -134,12 +134,16 @@ vlorp_status vlorpi_train_options(vlorpi_train_settings *s, const vlorpi_cli *cl
     return VLORP_OK;
 }
 
-void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns)
+void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns,
+                         size_t process_bytes)
 {
     char text[32];
     (void)fprintf(out, "%-16s", "memory");
     for (int i = 0; i < n_columns; i++) {
         (void)fprintf(out, "  %12s", titles[i]);
+    }
+    if (process_bytes > 0) {
+        (void)fprintf(out, "  %12s", "process");
     }
     for (int row = 0; row < VLORPI_ROW_N; row++) {
         (void)fprintf(out, "\n%-16s", vlorpi_mem_row_name((vlorpi_mem_row)row));
@@ -151,6 +155,9 @@ void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_
     (void)fprintf(out, "\n%-16s", "total");
     for (int i = 0; i < n_columns; i++) {
         (void)fprintf(out, "  %12s", vlorpi_output_bytes(text, sizeof text, usages[i]->total_bytes));
+    }
+    if (process_bytes > 0) {
+        (void)fprintf(out, "  %12s", vlorpi_output_bytes(text, sizeof text, process_bytes));
     }
     (void)fputc('\n', out);
 }

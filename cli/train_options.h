@@ -20,8 +20,10 @@ void vlorpi_print_data(FILE *out, const vlorpi_job *job);
 /* One line: steps, micro-batches, threads, folder. */
 void vlorpi_print_run(FILE *out, const vlorpi_job *job, const char *folder);
 
-/* The memory table, a column for each usage: classes, total.  Titles head the columns. */
-void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns);
+/* The memory table, a column for each usage: classes, total.  Titles head the columns.  process_bytes: what the process
+ * took, as a last column that has a total alone; 0: none. */
+void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_usage *const *usages, int n_columns,
+                         size_t process_bytes);
 
 /* One line when projecting embedding and head too would take less; nothing otherwise. */
 void vlorpi_print_target_hint(FILE *out, const vlorpi_job *job);
