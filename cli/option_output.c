@@ -108,11 +108,13 @@ static void print_row(const vlorpi_option_row *row, FILE *out)
     char text[640];
     vlorpi_option_placeholder(row, placeholder, sizeof placeholder);
     char letter[] = {'-', row->letter, ',', '\0'};
-    (void)snprintf(form, sizeof form, "  %-3s --%s%s%s", row->letter != 0 ? letter : "", row->name,
-                   placeholder[0] != '\0' ? " " : "", placeholder);
     const char *fallback = row->fallback != NULL ? row->fallback : row->fallback_help;
     bool shows_default = fallback != NULL && strcmp(fallback, "false") != 0;
-    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s", row->help, row->refused ? " (not in this version)" : "",
+    bool is_on = row->kind == VLORPI_OPTION_BOOL && fallback != NULL && strcmp(fallback, "true") == 0;
+    (void)snprintf(form, sizeof form, "  %-3s --%s%s%s%s", row->letter != 0 ? letter : "", is_on ? "[no_]" : "",
+                   row->name, placeholder[0] != '\0' ? " " : "", placeholder);
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s%s", row->help, row->synonyms[0] != NULL ? "; also --" : "",
+                   row->synonyms[0] != NULL ? row->synonyms[0] : "", row->refused ? " (not in this version)" : "",
                    row->no_meaning != NULL ? "; no effect: " : "", row->no_meaning != NULL ? row->no_meaning : "",
                    shows_default ? " [" : "", shows_default ? fallback : "", shows_default ? "]" : "");
     int column = fprintf(out, "%s", form);
