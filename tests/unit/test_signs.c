@@ -75,6 +75,16 @@ static double falls_slowly(int64_t step, double noise)
     return 3 - 0.0006 * (double)step + noise;
 }
 
+static double creeps_down(int64_t step, double noise)
+{
+    return 3 - 0.00004 * (double)step + noise;
+}
+
+static double climbs_a_little(int64_t step, double noise)
+{
+    return (step > 10 && step < 40 ? 0.3 : 0.1) + noise;
+}
+
 static double climbs_at_first(int64_t step, double noise)
 {
     return (step > 10 && step < 40 ? 5.5 : 3 - 0.002 * (double)step) + noise;
@@ -120,6 +130,7 @@ static void an_early_spike_is_told_once(void **state)
     seen = follow(100, climbs_at_once, 1.5);
     assert_int_equal(seen.n_hints, 1);
     assert_non_null(strstr(seen.text, "the loss rose from "));
+    assert_int_equal(follow(400, climbs_a_little, 0.01).n_hints, 0);
     assert_int_equal(follow(400, climbs_later, 0.1).n_hints, 0); /* not a matter of the warm-up */
 }
 
@@ -156,6 +167,7 @@ static void a_plateau_is_told_once(void **state)
     assert_non_null(strstr(seen.text, "by a larger --factor (now 16, rank 4; with a smaller --rank"));
     assert_non_null(strstr(seen.text, "since 120 steps"));
     assert_int_equal(follow(150, stands, 0.05).n_hints, 0); /* too short to say */
+    assert_int_equal(follow(600, creeps_down, 0).n_hints, 0); /* slow, but beyond doubt */
     vlorpi_signs_run run = run_of(600);
     run.projection = (vlorp_projection_used){.c = 1, .r = 1, .M = 1, .f = 4};
     assert_non_null(strstr(follow_from(&run, stands, 0.05, 1).text, "(now 1/4, rank 1; memory grows"));
