@@ -1,3 +1,4 @@
+#include <stdio.h>
 #include <string.h>
 
 #include "data/csv.h"
@@ -123,8 +124,10 @@ static vlorp_status emit_row(vlorpi_record_reader *reader, const vlorpi_csv *csv
                    csv->n_fields, csv->n_fields == MMLU_FIELDS ? ", of which the last is no letter A to D" : "");
     }
     if (csv->n_fields != columns->n_fields) {
-        VLORP_FAIL(err, VLORP_E_FORMAT, "the row has %d field%s and the header %d", csv->n_fields,
-                   csv->n_fields == 1 ? "" : "s", columns->n_fields);
+        char what[80];
+        (void)snprintf(what, sizeof what, "the row has %d field%s and the header %d", csv->n_fields,
+                       csv->n_fields == 1 ? "" : "s", columns->n_fields);
+        return vlorpi_record_reader_misfit(reader, false, err, what);
     }
     vlorpi_record record = {.form = reader->report->form};
     for (int i = 0; i < form->n_fields; i++) {

@@ -110,7 +110,7 @@ static void rows_of_every_form(void **state)
         bool more = place / 3 % 2 == 0;
         int n_good = place % 3 * 2;
         char file[4096] = "";
-        char expected[160];
+        char expected[320];
         size_t n = 0;
         for (int row = -1; row < n_good + 2; row++) {
             int n_fields = form->n_fields + (row == n_good ? (more ? 1 : -1) : 0);
@@ -127,8 +127,8 @@ static void rows_of_every_form(void **state)
         vlorpi_records_report report;
         assert_int_equal(read_records(&log, &report, "d.csv", file, n, VLORPI_FORM_ANY, &err), VLORP_E_FORMAT);
         int n_fields = form->n_fields + (more ? 1 : -1);
-        (void)snprintf(expected, sizeof expected, "d.csv: line %d: the row has %d field%s and the header %d",
-                       2 + n_good * (form->n_fields + 1), n_fields, n_fields == 1 ? "" : "s", form->n_fields);
+        (void)snprintf(expected, sizeof expected, "d.csv: line %d: the row has %d field%s and the header %d; wanted: %s",
+                       2 + n_good * (form->n_fields + 1), n_fields, n_fields == 1 ? "" : "s", form->n_fields, form->wanted);
         assert_string_equal(err.text, expected);
         assert_int_equal(log.n, n_good);
         n_checked++;
