@@ -6,14 +6,17 @@ import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
 
+from program import has_sanitizer
+
 VLORP = ""
-KILLS = 20
+KILLS = 0  # chosen below
 SEED = random.SystemRandom().randrange(1 << 32)
 MODEL = "share/tiny"
 TIMEOUT_SECONDS = 300
@@ -307,6 +310,42 @@ class Trouble(ResumeTest):
                      "model.embed_tokens.weight is the first tensor")
         self.assertFalse(os.path.exists(self.path("bad/state/latest")))
 
+    def test_gradient_not_finite(self):
+        """Weights too large to square: norms become zero and the loss is finite, but not its gradient."""
+        model = f"{self.train('run', steps=1)}/model/model.safetensors"
+        checkpoint = contents(model)
+        n_header = int.from_bytes(checkpoint[:8], "little")
+        begin, end = json.loads(checkpoint[8:8 + n_header])["model.embed_tokens.weight"]["data_offsets"]
+        large = struct.pack("<2f", 2e38, -1e38) * ((end - begin) // 8)
+        os.remove(model)  # the checkpoint has a link to it
+        with open(model, "wb") as file:
+            file.write(checkpoint[:8 + n_header + begin] + large + checkpoint[8 + n_header + end:])
+        before = contents(model)
+        words = self.words("bad")
+        words[1:4] = [f"{self.folder}/run/model"]
+        self.refuses(1, words, "step 1", "gradient", "not finite", "model.")
+        self.assertFalse(os.path.exists(self.path("bad/state/latest")))
+        self.assertEqual(contents(model), before)
+
+    def test_read_only_folder(self):
+        """What cannot be written is said before anything is trained; a run's checkpoint stays good."""
+        if os.geteuid() != 0:
+            self.skipTest("mounting takes root, and root alone may write where permissions forbid it")
+        disk = self.path("disk")
+        os.mkdir(disk)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", disk], check=False,
+                          stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("nothing can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", disk], check=False)
+        folder = self.train("disk/run", steps=5)
+        self.assertEqual(subprocess.run(["mount", "-o", "remount,ro", disk], check=False).returncode, 0)
+        self.refuses(1, self.words("disk/new"), "disk/new", "Read-only file system")
+        self.refuses(1, ["train", "--continue_from", folder, "--num_training_steps", "10"], "Read-only file system")
+        code, _, err = run("train", "--continue_from", folder, "--num_training_steps", "10", "--save_dir",
+                           self.path("elsewhere"))
+        self.assertEqual(code, 0, err)
+        self.assertEqual((latest(folder), latest(self.path("elsewhere"))), ("5", "10"))
+
     def test_config_repeats(self):
         folder = self.train("run", "--dtype", "bfloat16", steps=4)
         code, _, err = run("train", "--config", f"{folder}/run.json", "--save_dir", self.path("again"))
@@ -328,4 +367,5 @@ if __name__ == "__main__":
         else:
             SEED = int(arguments[1])
         del arguments[:2]
+    KILLS = KILLS or (5 if has_sanitizer() else 20)
     unittest.main(argv=[sys.argv[0], *arguments], verbosity=2)
