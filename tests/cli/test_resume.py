@@ -80,6 +80,18 @@ class ResumeTest(unittest.TestCase):
         self.assertEqual(code, 0, err)
         return outcome(folder)
 
+    def mount(self, size):
+        """A disk of its own; the test skips where none can be had."""
+        if os.geteuid() != 0:
+            self.skipTest("mounting a small disk takes root")
+        disk = self.path("disk")
+        os.mkdir(disk)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=False,
+                          stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("nothing can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", disk], check=False)
+        return disk
+
     def refuses(self, code, words, *texts, **how):
         """Exit status, no result, one error line and at most a hint, which hold every text."""
         got, out, err = run(*words, **how)
@@ -255,14 +267,7 @@ class Refused(ResumeTest):
 
 class Trouble(ResumeTest):
     def test_full_disk(self):
-        if os.geteuid() != 0:
-            self.skipTest("mounting a small disk takes root")
-        disk = self.path("disk")
-        os.mkdir(disk)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=9m", "tmpfs", disk], check=False,
-                          stderr=subprocess.DEVNULL).returncode != 0:
-            self.skipTest("nothing can be mounted here")
-        self.addCleanup(subprocess.run, ["umount", disk], check=False)
+        self.mount("9m")
         words = self.words("disk/run", "--save_every", "2", "--keep", "5")
         self.refuses(1, words, "disk/run/state/4", "free", "the checkpoint of step 2 is whole")
         self.assertEqual(latest(self.path("disk/run")), "2")
@@ -329,14 +334,7 @@ class Trouble(ResumeTest):
 
     def test_read_only_folder(self):
         """What cannot be written is said before anything is trained; a run's checkpoint stays good."""
-        if os.geteuid() != 0:
-            self.skipTest("mounting takes root, and root alone may write where permissions forbid it")
-        disk = self.path("disk")
-        os.mkdir(disk)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60m", "tmpfs", disk], check=False,
-                          stderr=subprocess.DEVNULL).returncode != 0:
-            self.skipTest("nothing can be mounted here")
-        self.addCleanup(subprocess.run, ["umount", disk], check=False)
+        disk = self.mount("60m")
         folder = self.train("disk/run", steps=5)
         self.assertEqual(subprocess.run(["mount", "-o", "remount,ro", disk], check=False).returncode, 0)
         self.refuses(1, self.words("disk/new"), "disk/new", "Read-only file system")
