@@ -1,6 +1,5 @@
 #include "checkpoint/companions.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include "base/mapped_file.h"
 #include "checkpoint/config_text.h"
 #include "checkpoint/file_writer.h"
+#include "checkpoint/folder_entries.h"
 
 /* A tokenizer made from GGUF metadata takes less than this many times its strings. */
 enum { JSON_GROWTH = 8 };
@@ -23,6 +23,12 @@ typedef struct companions {
 
 /* What to do with one file of the source's folder. */
 typedef vlorp_status visit(void *ctx, const char *path, const char *name, vlorp_err *err);
+
+typedef struct visiting {
+    const vlorpi_source *source;
+    visit *call;
+    void *ctx;
+} visiting;
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -88,12 +94,12 @@ static vlorp_status config_path(char *out, size_t n_out, const vlorpi_source *so
 }
 
 /* One entry of the source's folder: regular files (also through links) that are to be copied. */
-static vlorp_status visit_entry(const vlorpi_source *source, const char *folder, const char *name, visit *call,
-                                void *ctx, vlorp_err *err)
+static vlorp_status visit_entry(void *ctx, const char *folder, const char *name, vlorp_err *err)
 {
+    const visiting *v = ctx;
     char path[PATH_MAX];
     struct stat info;
-    bool lone = vlorpi_source_kind_of(source) == VLORPI_SOURCE_CONFIG;
+    bool lone = vlorpi_source_kind_of(v->source) == VLORPI_SOURCE_CONFIG;
     if (strcmp(name, "config.json") == 0 || holds_weights(name) || (lone && !is_tokenizer_file(name))) {
         return VLORP_OK;
     }
@@ -104,24 +110,15 @@ static vlorp_status visit_entry(const vlorpi_source *source, const char *folder,
     if (stat(path, &info) != 0) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));
     }
-    return S_ISREG(info.st_mode) ? call(ctx, path, name, err) : VLORP_OK;
+    return S_ISREG(info.st_mode) ? v->call(v->ctx, path, name, err) : VLORP_OK;
 }
 
 static vlorp_status visit_folder(const vlorpi_source *source, visit *call, void *ctx, vlorp_err *err)
 {
     char folder[PATH_MAX];
     VLORP_TRY(source_folder(folder, sizeof folder, source, err));
-    DIR *dir = opendir(folder);
-    if (dir == NULL) {
-        VLORP_FAIL(err, VLORP_E_IO, "%s: %s", folder, strerror(errno));
-    }
-    vlorp_status status = VLORP_OK;
-    const struct dirent *entry;
-    while (status == VLORP_OK && (entry = readdir(dir)) != NULL) {
-        status = visit_entry(source, folder, entry->d_name, call, ctx, err);
-    }
-    (void)closedir(dir);
-    return status;
+    visiting v = {.source = source, .call = call, .ctx = ctx};
+    return vlorpi_folder_each(folder, visit_entry, &v, err);
 }
 
 static vlorp_status add_size(void *ctx, const char *path, const char *name, vlorp_err *err)

@@ -11,6 +11,7 @@
 
 #include "checkpoint/beside.h"
 #include "checkpoint/companions.h"
+#include "checkpoint/folder_entries.h"
 #include "checkpoint/put_weight.h"
 #include "format/json.h"
 #include "train/run_record.h"
@@ -96,26 +97,6 @@ vlorp_status vlorpi_run_state_prepare(const vlorpi_job *job, const vlorpi_run_fo
     return VLORP_OK;
 }
 
-/* What to do with one file of a folder. */
-typedef vlorp_status visit(void *ctx, const char *folder, const char *name, vlorp_err *err);
-
-static vlorp_status visit_files(const char *folder, visit *call, void *ctx, vlorp_err *err)
-{
-    DIR *dir = opendir(folder);
-    if (dir == NULL) {
-        VLORP_FAIL(err, VLORP_E_IO, "%s: %s", folder, strerror(errno));
-    }
-    vlorp_status status = VLORP_OK;
-    const struct dirent *entry;
-    while (status == VLORP_OK && (entry = readdir(dir)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
-            status = call(ctx, folder, entry->d_name, err);
-        }
-    }
-    (void)closedir(dir);
-    return status;
-}
-
 /* A folder being made of another one's files. */
 typedef struct taking {
     const vlorpi_job *job;
@@ -184,7 +165,7 @@ static vlorp_status write_listed(const vlorpi_job *job, const vlorpi_run_folder 
     VLORP_TRY(write_point(point, place, sums, err));
     taking t = {.job = job, .into = place, .sums = sums};
     VLORP_TRY(vlorpi_path_join(files, folder->state, "files", err));
-    return visit_files(files, take_file, &t, err);
+    return vlorpi_folder_each(files, take_file, &t, err);
 }
 
 /* `latest` says this step from now on. */
@@ -243,7 +224,7 @@ vlorp_status vlorpi_run_state_publish(const vlorpi_job *job, const vlorpi_run_fo
     VLORP_TRY(step_folder(from, folder, step, err));
     VLORP_TRY(vlorpi_new_folder_begin(&made, place, true, err));
     taking t = {.job = job, .into = &made};
-    vlorp_status status = visit_files(from, take_file, &t, err);
+    vlorp_status status = vlorpi_folder_each(from, take_file, &t, err);
     if (status != VLORP_OK) {
         vlorpi_new_folder_abandon(&made);
         return status;
