@@ -73,16 +73,11 @@ static bool lower_batch(vlorpi_train_settings *s, const vlorpi_job *job, char op
     return true;
 }
 
-static bool projects(const vlorpi_train_settings *s)
-{
-    return s->optimizer != VLORPI_OPTIMIZER_ADAMW;
-}
-
 static bool lower_target(vlorpi_train_settings *s, const vlorpi_job *job, char option[OPTION_BYTES])
 {
     (void)job;
     unsigned all = 1u << VLORPI_ROLE_ATTN | 1u << VLORPI_ROLE_MLP | 1u << VLORPI_ROLE_EMBED | 1u << VLORPI_ROLE_HEAD;
-    if (!projects(s) || s->targets == all) {
+    if (!vlorpi_optimizer_projects(s->optimizer) || s->targets == all) {
         return false;
     }
     s->targets = all;
@@ -93,7 +88,7 @@ static bool lower_target(vlorpi_train_settings *s, const vlorpi_job *job, char o
 static bool lower_state(vlorpi_train_settings *s, const vlorpi_job *job, char option[OPTION_BYTES])
 {
     (void)job;
-    if (!projects(s) || s->state_dtype == VLORP_BF16) {
+    if (!vlorpi_optimizer_projects(s->optimizer) || s->state_dtype == VLORP_BF16) {
         return false;
     }
     s->state_dtype = VLORP_BF16;
@@ -106,7 +101,7 @@ static bool lower_budget(vlorpi_train_settings *s, const vlorpi_job *job, char o
 {
     vlorp_projection *p = &s->projection;
     const vlorp_projection *used = &job->sizes.projection;
-    if (!projects(s)) {
+    if (!vlorpi_optimizer_projects(s->optimizer)) {
         return false;
     }
     if (p->factor == 0 && p->rank == 0) {

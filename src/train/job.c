@@ -48,12 +48,6 @@ static vlorp_status open_data(vlorpi_job *job, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* The two optimizers that update every parameter alike. */
-static bool projects(vlorpi_optimizer_name name)
-{
-    return name != VLORPI_OPTIMIZER_ADAMW && name != VLORPI_OPTIMIZER_SGD;
-}
-
 static vlorp_rule rule_of(const vlorpi_train_settings *s, vlorpi_role role)
 {
     static const vlorp_rule rules[VLORPI_N_OPTIMIZERS] = {
@@ -62,7 +56,7 @@ static vlorp_rule rule_of(const vlorpi_train_settings *s, vlorpi_role role)
         [VLORPI_OPTIMIZER_VLORP_SGD] = VLORP_RULE_VLORP_SGD, [VLORPI_OPTIMIZER_PROJFACTOR] = VLORP_RULE_PROJFACTOR,
     };
     bool target = (s->targets >> role & 1u) != 0;
-    return target || !projects(s->optimizer) ? rules[s->optimizer] : VLORP_RULE_ADAMW;
+    return target || !vlorpi_optimizer_projects(s->optimizer) ? rules[s->optimizer] : VLORP_RULE_ADAMW;
 }
 
 static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vlorp_err *err)
@@ -85,7 +79,7 @@ static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vl
     matrix.dtype = param->dtype;
     matrix.weight_decay = is_vector ? 0 : (float)job->settings.weight_decay;
     matrix.rule = rule;
-    if (projects(job->settings.optimizer) && rule != VLORP_RULE_ADAMW) {
+    if (vlorpi_optimizer_projects(job->settings.optimizer) && rule != VLORP_RULE_ADAMW) {
         matrix.projection = job->sizes.projection;
     }
     return vlorp_optimizer_add_matrix(job->optimizer, &matrix, &id, err);
@@ -151,7 +145,7 @@ static vlorp_status plan_all_targets(vlorpi_job *job, vlorp_err *err)
     unsigned asked = job->settings.targets;
     unsigned all = asked | 1u << VLORPI_ROLE_EMBED | 1u << VLORPI_ROLE_HEAD;
     job->all_targets_bytes = 0;
-    if (!projects(job->settings.optimizer) || asked == all) {
+    if (!vlorpi_optimizer_projects(job->settings.optimizer) || asked == all) {
         return VLORP_OK;
     }
     VLORP_TRY(remake_optimizer(job, job->settings.optimizer, all, err));

@@ -44,3 +44,8 @@ const char *vlorpi_optimizer_text(vlorpi_optimizer_name name)
                                                             "vlorp-ss", "vlorp-sgd", "projfactor"};
     return texts[name];
 }
+
+bool vlorpi_optimizer_projects(vlorpi_optimizer_name name)
+{
+    return name != VLORPI_OPTIMIZER_ADAMW && name != VLORPI_OPTIMIZER_SGD;
+}

@@ -83,6 +83,8 @@ typedef struct vlorpi_train_settings {
 
 /* The name as --optimizer spells it. */
 const char *vlorpi_optimizer_text(vlorpi_optimizer_name name);
+/* Whether it projects its targets; the others train everything as it is. */
+bool vlorpi_optimizer_projects(vlorpi_optimizer_name name);
 
 /* The defaults of the option table. */
 vlorpi_train_settings vlorpi_train_settings_default(void);
