@@ -9,6 +9,7 @@
  *   coarse.c      what a factor below one does apart   projected_rules.c   vlorp_os, _ss, _sgd; sgd
  *   wide.c        sums and moments kept in bf16        probe.c, eigen.c    svd's P
  *   state_io.c    save and load                        lent.c              gradients that stay with the caller
+ *   rules.c       the table of rules
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -16,9 +17,10 @@
 #include <vlorp/optimizer.h>
 
 #include "kernel/kernel.h"
+#include "optim/rules.h"
 
 /* One registered parameter; a single block of class OTHER. */
-typedef struct vlorpi_slot {
+struct vlorpi_slot {
     struct vlorpi_slot *next; /* in order of registration */
     size_t n_bytes;           /* of this block */
     int id;
@@ -29,6 +31,7 @@ typedef struct vlorpi_slot {
     vlorp_dtype dtype;
     void *weight;
     vlorp_rule rule;
+    const vlorpi_rule_traits *traits; /* of rule */
     vlorp_distribution distribution;
     vlorp_projection_used proj; /* zero unless the rule projects */
     double lr_factor, weight_decay;
@@ -51,7 +54,7 @@ typedef struct vlorpi_slot {
     float *col_sums; /* v_c [m] */
 
     char name[];
-} vlorpi_slot;
+};
 
 /* Scratch shared by all parameters, each buffer as large as the greediest one needs. */
 typedef struct vlorpi_scratch {
@@ -113,14 +116,13 @@ void vlorpi_optimizer_use_gemm(vlorp_optimizer *optimizer, const vlorpi_gemm_ctx
 
 static inline bool vlorpi_slot_projects(const vlorpi_slot *slot)
 {
-    return slot->rule == VLORP_RULE_PROJFACTOR || slot->rule == VLORP_RULE_VLORP_OS ||
-           slot->rule == VLORP_RULE_VLORP_SS || slot->rule == VLORP_RULE_VLORP_SGD;
+    return slot->traits->projects;
 }
 
 /* Whether S has a moment of its own shape: what momentum policies and state_dtype are about. */
 static inline bool vlorpi_slot_has_subspace_moment(const vlorpi_slot *slot)
 {
-    return slot->rule == VLORP_RULE_PROJFACTOR || slot->rule == VLORP_RULE_VLORP_SS;
+    return slot->traits->moment == VLORPI_SHAPE_SUMS;
 }
 
 static inline bool vlorpi_slot_is_svd(const vlorpi_slot *slot)
@@ -161,10 +163,26 @@ static inline vlorpi_slices vlorpi_slot_slices(const vlorpi_slot *slot)
     return (vlorpi_slices){slot->proj.c, slot->proj.d, slot->proj.r};
 }
 
-/* S or the exact gradient, in elements. */
+/* a * b of numbers that are not negative, or -1 when it does not fit. */
+static inline int64_t vlorpi_product(int64_t a, int64_t b)
+{
+    return b > 0 && a > INT64_MAX / b ? -1 : a * b;
+}
+
+/* Elements of something of that shape; -1 when they do not fit. */
+static inline int64_t vlorpi_slot_elements(const vlorpi_slot *slot, vlorpi_shape shape)
+{
+    if (shape == VLORPI_SHAPE_NONE) {
+        return 0;
+    }
+    return shape == VLORPI_SHAPE_SUMS ? vlorpi_product(slot->proj.u_dim, slot->proj.M)
+                                      : vlorpi_product(slot->n, slot->m);
+}
+
+/* S or the exact gradient. */
 static inline int64_t vlorpi_slot_gradient_elements(const vlorpi_slot *slot)
 {
-    return vlorpi_slot_projects(slot) ? slot->proj.u_dim * slot->proj.M : slot->n * slot->m;
+    return vlorpi_slot_elements(slot, slot->traits->gradient);
 }
 
 static inline int64_t vlorpi_divide_up(int64_t a, int64_t b)
@@ -312,11 +330,11 @@ void vlorpi_projected_sums(vlorp_optimizer *optimizer, const vlorpi_slot *slot, 
                            vlorpi_chunk_task *after_chunk, void *arg);
 
 /* What a step's rule needs to know. */
-typedef struct vlorpi_step {
+struct vlorpi_step {
     double lr;
     double gradient_scale; /* grad_scale times the clip coefficient */
     int64_t t;             /* from 1 */
-} vlorpi_step;
+};
 
 void vlorpi_projfactor_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_vlorp_os_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);

@@ -48,29 +48,21 @@ int64_t vlorpi_slot_n_chunks(const vlorpi_slot *slot)
     return vlorpi_divide_up(slot->proj.u_dim, vlorpi_slot_chunk(slot));
 }
 
-/* a * b, or -1 (which take refuses) when it does not fit. */
-static int64_t product(int64_t a, int64_t b)
-{
-    return b != 0 && a > INT64_MAX / b ? -1 : a * b;
-}
-
 static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
-    int64_t n_grad = vlorpi_slot_gradient_elements(slot);
+    const vlorpi_rule_traits *rule = slot->traits;
     size_t width = slot->narrow ? sizeof(uint16_t) : sizeof(float);
-    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], slot->is_lent ? 0 : n_grad, width);
+    int64_t n_grad = slot->is_lent ? 0 : vlorpi_slot_gradient_elements(slot);
+    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, width);
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
     bool subspace = vlorpi_slot_has_subspace_moment(slot);
-    bool sgd = slot->rule == VLORP_RULE_SGD || slot->rule == VLORP_RULE_VLORP_SGD;
-    bool sums = slot->rule == VLORP_RULE_PROJFACTOR;
-    int64_t n_moment = subspace ? n_grad : sgd ? 0 : product(slot->n, slot->m);
-    void *moment = take(state, n_moment, subspace ? width : sizeof(float));
-    float *moment2 = take_f32(state, sums ? 0 : n_moment);
-    float *row_sums = take_f32(state, sums ? slot->n : 0);
-    float *col_sums = take_f32(state, sums ? slot->m : 0);
+    void *moment = take(state, vlorpi_slot_elements(slot, rule->moment), subspace ? width : sizeof(float));
+    float *moment2 = take_f32(state, vlorpi_slot_elements(slot, rule->moment2));
+    float *row_sums = take_f32(state, rule->row_column_sums ? slot->n : 0);
+    float *col_sums = take_f32(state, rule->row_column_sums ? slot->m : 0);
     float *basis = NULL;
     if (vlorpi_slot_is_svd(slot)) {
-        basis = take_f32(&c[VLORP_MEMORY_PROJECTION], product(slot->proj.d, slot->proj.r));
+        basis = take_f32(&c[VLORP_MEMORY_PROJECTION], vlorpi_product(slot->proj.d, slot->proj.r));
     }
     if (real) {
         slot->grad16 = slot->narrow ? grad : NULL;
@@ -92,9 +84,9 @@ typedef struct needs {
 static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optimizer *o)
 {
     const vlorp_projection_used *proj = &slot->proj;
-    int64_t whole = product(proj->d, proj->r);
+    int64_t whole = vlorpi_product(proj->d, proj->r);
     int64_t rows = vlorpi_coarse_extent(slot) * (vlorpi_slot_is_right(slot) ? 1 : proj->f);
-    int64_t p = whole >= 0 && whole <= VLORPI_P_FLOATS ? whole : product(rows, proj->r);
+    int64_t p = whole >= 0 && whole <= VLORPI_P_FLOATS ? whole : vlorpi_product(rows, proj->r);
     most->p = p < 0 ? p : vlorpi_max(most->p, p);
     if (o->config.momentum == VLORP_MOMENTUM_TRANSPORT) {
         most->p_old = p < 0 ? p : vlorpi_max(most->p_old, p);
@@ -107,8 +99,8 @@ static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optim
 /* svd: all of G, the Gram matrix and its vectors. */
 static void probe_needs(needs *most, const vlorpi_slot *slot)
 {
-    most->tile = vlorpi_max(most->tile, product(slot->n, slot->m));
-    most->dd = vlorpi_max(most->dd, product(slot->proj.d, slot->proj.d));
+    most->tile = vlorpi_max(most->tile, vlorpi_product(slot->n, slot->m));
+    most->dd = vlorpi_max(most->dd, vlorpi_product(slot->proj.d, slot->proj.d));
     most->d = vlorpi_max(most->d, slot->proj.d);
 }
 
@@ -123,7 +115,7 @@ static needs find_needs(const vlorp_optimizer *o)
             continue;
         }
         const vlorp_projection_used *proj = &slot->proj;
-        int64_t rM = product(proj->r, proj->M);
+        int64_t rM = vlorpi_product(proj->r, proj->M);
         if (vlorpi_slot_is_coarse(slot)) {
             coarse_needs(&most, slot, o);
         } else {
@@ -137,19 +129,19 @@ static needs find_needs(const vlorp_optimizer *o)
             probe_needs(&most, slot);
         }
         if (slot->transposed) {
-            most.tile = vlorpi_max(most.tile, product(slot->m, VLORPI_TRANSPOSE_ROWS));
+            most.tile = vlorpi_max(most.tile, vlorpi_product(slot->m, VLORPI_TRANSPOSE_ROWS));
             most.row = vlorpi_max(most.row, slot->n);
         }
         if (slot->narrow) {
-            int64_t n_sums = product(proj->u_dim, proj->M);
+            int64_t n_sums = vlorpi_product(proj->u_dim, proj->M);
             most.wide = vlorpi_max(most.wide, n_sums);
             most.wide_moment = vlorpi_max(most.wide_moment, vlorpi_slot_has_subspace_moment(slot) ? n_sums : 0);
         }
         most.kw = vlorpi_max(most.kw, rM);
-        most.rr = vlorpi_max(most.rr, product(proj->r, proj->r));
-        most.q = vlorpi_max(most.q, product(rM, vlorpi_slot_n_chunks(slot)));
+        most.rr = vlorpi_max(most.rr, vlorpi_product(proj->r, proj->r));
+        most.q = vlorpi_max(most.q, vlorpi_product(rM, vlorpi_slot_n_chunks(slot)));
         if (!proj->exact) {
-            most.factors = vlorpi_max(most.factors, product(o->config.max_tokens, proj->M));
+            most.factors = vlorpi_max(most.factors, vlorpi_product(o->config.max_tokens, proj->M));
         }
         most.u = vlorpi_max(most.u, proj->u_dim);
         most.s = vlorpi_max(most.s, proj->s_dim);
@@ -175,7 +167,7 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
     s.s_sums = take_f32(c, most.s);
     s.root = take_f32(c, most.row);
     if (most.row > 0) {
-        s.rows = take_f32(c, product(o->n_threads, 2 * s.row_stride));
+        s.rows = take_f32(c, vlorpi_product(o->n_threads, 2 * s.row_stride));
     }
     s.tile = take_f32(c, most.tile > 0 ? most.tile + VLORPI_OPTIM_PAD : most.tile);
     s.tile_floats = most.tile;

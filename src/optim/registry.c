@@ -176,15 +176,16 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
                         .transposed = matrix->transposed,
                         .weight = matrix->weight,
                         .rule = matrix->rule,
+                        .traits = vlorpi_rule_find(matrix->rule),
                         .basis_refresh = -1,
                         .lr_factor = matrix->lr_factor,
                         .weight_decay = matrix->weight_decay,
                         .is_lent = matrix->lent_gradient};
     VLORP_TRY(check_new(o, &want, matrix->name, err));
-    if (matrix->rule < VLORP_RULE_PROJFACTOR || matrix->rule > VLORP_RULE_SGD) {
+    if (want.traits == NULL) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s: rule %d is not known", matrix->name, (int)matrix->rule);
     }
-    if (want.is_lent && want.rule != VLORP_RULE_ADAMW) {
+    if (want.is_lent && !want.traits->takes_lent) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: only the rule adamw takes a lent gradient", matrix->name);
     }
     if (vlorpi_slot_projects(&want)) {
@@ -211,6 +212,7 @@ vlorp_status vlorp_optimizer_add_vector(vlorp_optimizer *o, const vlorp_vector *
                         .dtype = vector->dtype,
                         .weight = vector->weight,
                         .rule = VLORP_RULE_ADAMW,
+                        .traits = vlorpi_rule_find(VLORP_RULE_ADAMW),
                         .is_vector = true,
                         .lr_factor = vector->lr_factor,
                         .is_lent = vector->lent_gradient};
@@ -283,11 +285,11 @@ vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optimizer *o, int64_t steps, 
     return VLORP_OK;
 }
 
-/* S's or a gradient's shape as the header states it. */
-static void set_shape(vlorp_state_tensor *t, const vlorpi_slot *slot, bool like_sums)
+/* A shape as the header states it. */
+static void set_shape(vlorp_state_tensor *t, const vlorpi_slot *slot, vlorpi_shape shape)
 {
     const vlorp_projection_used *p = &slot->proj;
-    if (!like_sums) {
+    if (shape == VLORPI_SHAPE_WEIGHT) {
         t->n_dims = slot->is_vector ? 1 : 2;
         t->shape[0] = slot->is_vector ? slot->m : vlorpi_slot_n_stored_rows(slot);
         t->shape[1] = slot->is_vector ? 0 : vlorpi_slot_stored_width(slot);
@@ -305,23 +307,22 @@ enum { MOST_TENSORS = 4 }; /* of one parameter */
 static int slot_tensors(const vlorpi_slot *slot, vlorp_state_tensor t[MOST_TENSORS])
 {
     const vlorp_state_tensor empty = {.parameter = slot->name, .dtype = VLORP_F32};
-    bool subspace = vlorpi_slot_has_subspace_moment(slot);
-    bool sums = slot->rule == VLORP_RULE_PROJFACTOR;
+    const vlorpi_rule_traits *rule = slot->traits;
     int n = 0;
-    if (slot->rule != VLORP_RULE_SGD && slot->rule != VLORP_RULE_VLORP_SGD) {
+    if (rule->moment != VLORPI_SHAPE_NONE) {
         t[n] = empty;
-        t[n].field = sums ? "momentum" : "exp_avg";
+        t[n].field = rule->moment2 == VLORPI_SHAPE_NONE ? "momentum" : "exp_avg";
         t[n].data = slot->moment16 != NULL ? (void *)slot->moment16 : (void *)slot->moment;
-        t[n].dtype = subspace && slot->narrow ? VLORP_BF16 : VLORP_F32;
-        set_shape(&t[n++], slot, subspace);
-        if (!sums) {
-            t[n] = empty;
-            t[n].field = "exp_avg_sq";
-            t[n].data = slot->moment2;
-            set_shape(&t[n++], slot, subspace);
-        }
+        t[n].dtype = vlorpi_slot_has_subspace_moment(slot) && slot->narrow ? VLORP_BF16 : VLORP_F32;
+        set_shape(&t[n++], slot, rule->moment);
     }
-    for (int i = 0; i < 2 && sums; i++) {
+    if (rule->moment2 != VLORPI_SHAPE_NONE) {
+        t[n] = empty;
+        t[n].field = "exp_avg_sq";
+        t[n].data = slot->moment2;
+        set_shape(&t[n++], slot, rule->moment2);
+    }
+    for (int i = 0; i < 2 && rule->row_column_sums; i++) {
         t[n] = empty;
         t[n].field = i == 0 ? "row_sums" : "column_sums";
         t[n].data = i == 0 ? slot->row_sums : slot->col_sums;
@@ -385,7 +386,7 @@ vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *o, int id, vlorp_st
         tensor->data = slot->grad16;
         tensor->dtype = VLORP_BF16;
     }
-    set_shape(tensor, slot, vlorpi_slot_projects(slot));
+    set_shape(tensor, slot, slot->traits->gradient);
     return VLORP_OK;
 }
 

@@ -40,14 +40,7 @@ static void step_slot(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *
     if (slot->is_lent && slot->lent == NULL) {
         return;
     }
-    switch (slot->rule) {
-    case VLORP_RULE_PROJFACTOR: vlorpi_projfactor_step(o, slot, s); break;
-    case VLORP_RULE_ADAMW: vlorpi_adamw_step(o, slot, s); break;
-    case VLORP_RULE_VLORP_OS: vlorpi_vlorp_os_step(o, slot, s); break;
-    case VLORP_RULE_VLORP_SS: vlorpi_vlorp_ss_step(o, slot, s); break;
-    case VLORP_RULE_VLORP_SGD: vlorpi_vlorp_sgd_step(o, slot, s); break;
-    case VLORP_RULE_SGD: vlorpi_sgd_step(o, slot, s); break;
-    }
+    slot->traits->step(o, slot, s);
     if (slot->grad16 != NULL) {
         vlorpi_clear(o, slot->grad16, (size_t)vlorpi_slot_gradient_elements(slot) * sizeof(uint16_t));
     }

@@ -1,0 +1,25 @@
+/* The table of update rules, and their entries. */
+#include "optim/rules.h"
+
+#include <stddef.h>
+
+#include "optim/handle.h"
+
+static const vlorpi_rule_traits table[] = {
+    [VLORP_RULE_PROJFACTOR] = {.step = vlorpi_projfactor_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
+                               .moment = VLORPI_SHAPE_SUMS, .row_column_sums = true},
+    [VLORP_RULE_ADAMW] = {.step = vlorpi_adamw_step, .gradient = VLORPI_SHAPE_WEIGHT, .moment = VLORPI_SHAPE_WEIGHT,
+                          .moment2 = VLORPI_SHAPE_WEIGHT, .takes_lent = true},
+    [VLORP_RULE_VLORP_OS] = {.step = vlorpi_vlorp_os_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
+                             .moment = VLORPI_SHAPE_WEIGHT, .moment2 = VLORPI_SHAPE_WEIGHT},
+    [VLORP_RULE_VLORP_SS] = {.step = vlorpi_vlorp_ss_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
+                             .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS},
+    [VLORP_RULE_VLORP_SGD] = {.step = vlorpi_vlorp_sgd_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS},
+    [VLORP_RULE_SGD] = {.step = vlorpi_sgd_step, .gradient = VLORPI_SHAPE_WEIGHT},
+};
+
+const vlorpi_rule_traits *vlorpi_rule_find(vlorp_rule rule)
+{
+    size_t i = (size_t)rule;
+    return i < sizeof table / sizeof table[0] && table[i].step != NULL ? &table[i] : NULL;
+}

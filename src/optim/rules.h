@@ -1,0 +1,33 @@
+/* rules.h - the table of update rules: what each keeps, and how it steps.
+ *
+ * Layer 4, private to optim/.  Layout, saved state, norm and the checks of registration follow from a rule's
+ * row, so that a rule is one row in rules.c and one function that steps.
+ */
+#ifndef VLORPI_OPTIM_RULES_H
+#define VLORPI_OPTIM_RULES_H
+
+#include <vlorp/optimizer.h>
+
+typedef struct vlorpi_slot vlorpi_slot; /* handle.h */
+typedef struct vlorpi_step vlorpi_step;
+
+/* What something that is kept for a parameter is shaped as. */
+typedef enum vlorpi_shape {
+    VLORPI_SHAPE_NONE = 0, /* it is not kept */
+    VLORPI_SHAPE_SUMS,     /* S, [n, M] (right) or [M, m] (left) */
+    VLORPI_SHAPE_WEIGHT    /* the weight as it is stored */
+} vlorpi_shape;
+
+typedef struct vlorpi_rule_traits {
+    void (*step)(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+    bool projects;         /* reads vlorp_matrix.projection */
+    vlorpi_shape gradient; /* what is accumulated */
+    vlorpi_shape moment, moment2;
+    bool row_column_sums;  /* v_r [n] and v_c [m] */
+    bool takes_lent;       /* a gradient that stays with the caller */
+} vlorpi_rule_traits;
+
+/* NULL: there is no such rule. */
+const vlorpi_rule_traits *vlorpi_rule_find(vlorp_rule rule);
+
+#endif
