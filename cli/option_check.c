@@ -5,22 +5,50 @@
 
 #include "cli/options.h"
 
-/* Names that people know, and the folder that holds the model once it was fetched. */
-static const struct {
+/* Names that people know, the folder that holds the model once it was fetched, and its published shape. */
+#define SHAPE(hidden, inner, heads, kv_heads, layers, vocabulary, positions, tied, dtype)                            \
+    "{\"model_type\": \"llama\", \"hidden_size\": " #hidden ", \"intermediate_size\": " #inner                      \
+    ", \"num_attention_heads\": " #heads ", \"num_key_value_heads\": " #kv_heads ", \"num_hidden_layers\": " #layers   \
+    ", \"vocab_size\": " #vocabulary ", \"max_position_embeddings\": " #positions                                    \
+    ", \"tie_word_embeddings\": " #tied ", \"torch_dtype\": \"" #dtype "\"}"
+
+static const struct known_model {
     const char *alias, *hub_id;
-} model_aliases[] = {
-    {"llama-2-7b", "meta-llama/Llama-2-7b-hf"},
-    {"llama-2-7b-chat", "meta-llama/Llama-2-7b-chat-hf"},
-    {"llama-2-13b", "meta-llama/Llama-2-13b-hf"},
-    {"llama-2-70b", "meta-llama/Llama-2-70b-hf"},
-    {"llama-3-8b", "meta-llama/Meta-Llama-3-8B"},
-    {"llama-3.2-1b", "meta-llama/Llama-3.2-1B"},
-    {"tinyllama-1.1b", "TinyLlama/TinyLlama-1.1B-Chat-v1.0"},
-    {"smollm2-135m", "HuggingFaceTB/SmolLM2-135M"},
-    {"smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct"},
-    {"smollm2-360m", "HuggingFaceTB/SmolLM2-360M"},
-    {"smollm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B"},
+    const char *config; /* as much of config.json as sizes depend on */
+} known_models[] = {
+    {"llama-2-7b", "meta-llama/Llama-2-7b-hf",
+     SHAPE(4096, 11008, 32, 32, 32, 32000, 4096, false, float16)},
+    {"llama-2-7b-chat", "meta-llama/Llama-2-7b-chat-hf",
+     SHAPE(4096, 11008, 32, 32, 32, 32000, 4096, false, float16)},
+    {"llama-2-13b", "meta-llama/Llama-2-13b-hf",
+     SHAPE(5120, 13824, 40, 40, 40, 32000, 4096, false, float16)},
+    {"llama-2-70b", "meta-llama/Llama-2-70b-hf",
+     SHAPE(8192, 28672, 64, 8, 80, 32000, 4096, false, float16)},
+    {"llama-3-8b", "meta-llama/Meta-Llama-3-8B",
+     SHAPE(4096, 14336, 32, 8, 32, 128256, 8192, false, bfloat16)},
+    {"llama-3.2-1b", "meta-llama/Llama-3.2-1B",
+     SHAPE(2048, 8192, 32, 8, 16, 128256, 131072, true, bfloat16)},
+    {"tinyllama-1.1b", "TinyLlama/TinyLlama-1.1B-Chat-v1.0",
+     SHAPE(2048, 5632, 32, 4, 22, 32000, 2048, false, bfloat16)},
+    {"smollm2-135m", "HuggingFaceTB/SmolLM2-135M",
+     SHAPE(576, 1536, 9, 3, 30, 49152, 8192, true, bfloat16)},
+    {"smollm2-135m-instruct", "HuggingFaceTB/SmolLM2-135M-Instruct",
+     SHAPE(576, 1536, 9, 3, 30, 49152, 8192, true, bfloat16)},
+    {"smollm2-360m", "HuggingFaceTB/SmolLM2-360M",
+     SHAPE(960, 2560, 15, 5, 32, 49152, 8192, true, bfloat16)},
+    {"smollm2-1.7b", "HuggingFaceTB/SmolLM2-1.7B",
+     SHAPE(2048, 8192, 32, 32, 24, 49152, 8192, true, bfloat16)},
 };
+
+static const struct known_model *find_known(const char *given)
+{
+    for (size_t i = 0; i < sizeof known_models / sizeof known_models[0]; i++) {
+        if (strcmp(given, known_models[i].alias) == 0 || strcmp(given, known_models[i].hub_id) == 0) {
+            return &known_models[i];
+        }
+    }
+    return NULL;
+}
 
 static bool is_there(const char *path)
 {
@@ -31,18 +59,14 @@ static bool is_there(const char *path)
 vlorp_status vlorpi_options_model(const vlorpi_options *options, const char **path, vlorp_err *err)
 {
     const char *given = vlorpi_options_text(options, "model");
-    const char *hub_id = NULL;
     *path = NULL;
     if (given == NULL) {
         (void)vlorpi_err_set(err, VLORP_E_ARG, "model: none was given");
         vlorpi_err_hint(err, "name a model folder, a GGUF file or a config.json, with or without --model");
         return VLORP_E_ARG;
     }
-    for (size_t i = 0; i < sizeof model_aliases / sizeof model_aliases[0]; i++) {
-        if (strcmp(given, model_aliases[i].alias) == 0 || strcmp(given, model_aliases[i].hub_id) == 0) {
-            hub_id = model_aliases[i].hub_id;
-        }
-    }
+    const struct known_model *known = find_known(given);
+    const char *hub_id = known != NULL ? known->hub_id : NULL;
     if (is_there(given) || (hub_id != NULL && is_there(hub_id))) {
         *path = is_there(given) ? given : hub_id;
         return VLORP_OK;
@@ -57,6 +81,13 @@ vlorp_status vlorpi_options_model(const vlorpi_options *options, const char **pa
     (void)vlorpi_err_set(err, VLORP_E_IO, "%s: %s", given, strerror(errno));
     vlorpi_err_hint(err, "a model is a folder with config.json, a GGUF file or a config.json; nothing is downloaded");
     return VLORP_E_IO;
+}
+
+const char *vlorpi_options_model_shape(const vlorpi_options *options)
+{
+    const char *given = vlorpi_options_text(options, "model");
+    const struct known_model *known = given != NULL && !is_there(given) ? find_known(given) : NULL;
+    return known != NULL && !is_there(known->hub_id) ? known->config : NULL;
 }
 
 /* M = c * r: any two give the third, three must agree. */

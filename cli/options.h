@@ -140,6 +140,9 @@ bool vlorpi_options_lists(const vlorpi_options *options, const char *name, const
  * E_IO when nothing is there, with a hint where to put the folder. */
 VLORP_CHECKED vlorp_status vlorpi_options_model(const vlorpi_options *options, const char **path, vlorp_err *err);
 
+/* What a known alias's config.json says of its sizes, when the model is not on this machine; else NULL. */
+const char *vlorpi_options_model_shape(const vlorpi_options *options);
+
 /* Every option of the command with its value, null where there is none.  Owner: the caller,
  * json_decref; NULL when out of memory. */
 json_t *vlorpi_options_to_json(const vlorpi_options *options);

@@ -101,7 +101,10 @@ vlorp_status vlorpi_train_options(vlorpi_train_settings *s, const vlorpi_cli *cl
     *s = vlorpi_train_settings_default();
     s->continue_from = vlorpi_options_text(o, "continue_from");
     s->model = vlorpi_options_text(o, "model");
-    if (s->continue_from == NULL || o->command != VLORPI_CMD_TRAIN) { /* else the checkpoint is the model */
+    s->model_shape = o->command == VLORPI_CMD_PLAN ? vlorpi_options_model_shape(o) : NULL;
+    if (s->model_shape != NULL) {
+        vlorpi_log_info(&cli->log, "%s is not on this machine: planned from its published sizes", s->model);
+    } else if (s->continue_from == NULL || o->command != VLORPI_CMD_TRAIN) { /* else the checkpoint is the model */
         VLORP_TRY(vlorpi_options_model(o, &s->model, err));
     }
     read_method(s, o);

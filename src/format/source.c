@@ -365,24 +365,48 @@ static vlorp_status open_path(vlorpi_source *source, bool need_weights, vlorp_er
     return S_ISDIR(info.st_mode) ? open_folder(source, need_weights, err) : open_file(source, need_weights, err);
 }
 
-vlorp_status vlorpi_source_open(vlorpi_source **out, vlorpi_mem *mem, const char *path, int need_weights,
-                                vlorp_err *err)
+/* An empty source of that path. */
+static vlorp_status make_source(vlorpi_source **out, vlorpi_mem *mem, const char *path, vlorp_err *err)
 {
-    *out = NULL;
     vlorpi_source *source = vlorpi_mem_calloc(mem, VLORPI_MEM_DATA, 1, sizeof *source);
     if (source == NULL) {
         return vlorpi_mem_fail(mem, VLORPI_MEM_DATA, sizeof *source, err);
     }
     source->mem = mem;
     source->path = vlorpi_mem_strdup(mem, VLORPI_MEM_DATA, path);
-    vlorp_status status = source->path != NULL ? open_path(source, need_weights != 0, err)
-                                               : vlorpi_mem_fail(mem, VLORPI_MEM_DATA, strlen(path) + 1, err);
-    if (status != VLORP_OK) {
+    if (source->path == NULL) {
         vlorpi_source_close(source);
-        return status;
+        return vlorpi_mem_fail(mem, VLORPI_MEM_DATA, strlen(path) + 1, err);
     }
     *out = source;
     return VLORP_OK;
+}
+
+vlorp_status vlorpi_source_open(vlorpi_source **out, vlorpi_mem *mem, const char *path, int need_weights,
+                                vlorp_err *err)
+{
+    *out = NULL;
+    VLORP_TRY(make_source(out, mem, path, err));
+    vlorp_status status = open_path(*out, need_weights != 0, err);
+    if (status != VLORP_OK) {
+        vlorpi_source_close(*out);
+        *out = NULL;
+    }
+    return status;
+}
+
+vlorp_status vlorpi_source_open_text(vlorpi_source **out, vlorpi_mem *mem, const char *name, const char *text,
+                                     vlorp_err *err)
+{
+    *out = NULL;
+    VLORP_TRY(make_source(out, mem, name, err));
+    (*out)->kind = VLORPI_SOURCE_CONFIG;
+    vlorp_status status = vlorpi_json_parse(&(*out)->config, text, strlen(text), name, err);
+    if (status != VLORP_OK) {
+        vlorpi_source_close(*out);
+        *out = NULL;
+    }
+    return status;
 }
 
 void vlorpi_source_close(vlorpi_source *source)

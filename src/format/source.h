@@ -29,6 +29,9 @@ typedef struct vlorpi_source vlorpi_source; /* opaque */
  * Owner: the caller, vlorpi_source_close. */
 VLORP_CHECKED vlorp_status vlorpi_source_open(vlorpi_source **out, vlorpi_mem *mem, const char *path,
                                               int need_weights, vlorp_err *err);
+/* The same for the text of a config.json that is in no file; name stands for its path.  Kind CONFIG. */
+VLORP_CHECKED vlorp_status vlorpi_source_open_text(vlorpi_source **out, vlorpi_mem *mem, const char *name,
+                                                   const char *text, vlorp_err *err);
 /* Accepts NULL. */
 void vlorpi_source_close(vlorpi_source *source);
 

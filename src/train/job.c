@@ -159,7 +159,11 @@ vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *setti
 {
     *job = (vlorpi_job){.settings = *settings, .mem = mem, .log = log, .kernels = kernels, .exec = *exec};
     vlorpi_mem_set_phase(mem, "open");
-    VLORP_TRY(vlorpi_source_open(&job->source, mem, settings->model, need_weights && !settings->init_random, err));
+    if (settings->model_shape != NULL) {
+        VLORP_TRY(vlorpi_source_open_text(&job->source, mem, settings->model, settings->model_shape, err));
+    } else {
+        VLORP_TRY(vlorpi_source_open(&job->source, mem, settings->model, need_weights && !settings->init_random, err));
+    }
     VLORP_TRY(vlorpi_model_config_load(&job->model_config, job->source, err));
     VLORP_TRY(open_tokenizer(job, err));
     VLORP_TRY(vlorpi_job_size_examples(job, err));

@@ -29,6 +29,7 @@ typedef enum vlorpi_tristate { VLORPI_NO = 0, VLORPI_YES = 1, VLORPI_CHOOSE = -1
 typedef struct vlorpi_train_settings {
     /* what is trained, on what */
     const char *model;          /* folder, GGUF file or config.json */
+    const char *model_shape;    /* text of a config.json to read instead of the model's files (plan); NULL: those */
     bool init_random;           /* pre-train: weights from init, not from the model's files */
     const char *dataset;        /* built-in name or file; NULL in a plan without data */
     const char *data_dir;       /* NULL: not given */
