@@ -30,8 +30,6 @@ double vlorpi_bench_median(double *values, int n);
 /* A job of train's options, allocated; without --dataset its batches are made up.  A config.json alone means
  * random weights.  Owner: the caller, vlorpi_job_close, also after an error. */
 VLORP_CHECKED vlorp_status vlorpi_bench_open(vlorpi_job *job, vlorpi_cli *cli, vlorp_err *err);
-/* Fills the job's batch with n_segments examples of length tokens, every next token a target. */
-void vlorpi_bench_batch(vlorpi_job *job, int64_t n_segments, int64_t length);
 
 /* The three parts. */
 vlorpi_command vlorpi_bench_kernels;   /* bench_kernels.c */

@@ -3,7 +3,7 @@
 
 #include "base/clock.h"
 #include "cli/bench.h"
-#include "train/trainer.h"
+#include "train/made_up.h"
 
 enum { FORWARD, HEAD, BACKWARD, RECOMPUTE, GRADIENTS, UPDATE, WHOLE, N_PHASES };
 
@@ -20,13 +20,10 @@ typedef struct step_report {
 /* One step: gradients of the data's next batch, or of made-up tokens, and the update. */
 static vlorp_status take_step(vlorpi_job *job, int64_t step, vlorpi_step_sums *sums, vlorp_err *err)
 {
-    if (job->data != NULL) {
-        VLORP_TRY(vlorpi_train_accumulate(job, step, sums, err));
-    } else {
-        *sums = (vlorpi_step_sums){0};
-        vlorpi_bench_batch(job, job->sizes.max_examples, job->sizes.max_length);
-        VLORP_TRY(vlorpi_train_micro_batch(job, sums, err));
+    if (job->data == NULL) {
+        return vlorpi_made_up_step(job, job->sizes.max_examples, job->sizes.max_length, sums, err);
     }
+    VLORP_TRY(vlorpi_train_accumulate(job, step, sums, err));
     vlorp_step s = {.lr = job->settings.lr,
                     .grad_scale = sums->n_targets > 0 ? 1.0 / (double)sums->n_targets : 0,
                     .max_grad_norm = job->settings.grad_clipping};

@@ -1,8 +1,6 @@
 /* cmd_bench.c - vlorp bench: kernels, whole steps and the optimizer against the machine's limits. */
 #include <string.h>
 
-#include <vlorp/rng.h>
-
 #include "cli/bench.h"
 #include "cli/train_options.h"
 
@@ -35,23 +33,4 @@ vlorp_status vlorpi_bench_open(vlorpi_job *job, vlorpi_cli *cli, vlorp_err *err)
         VLORP_FAIL(err, VLORP_E_ARG, "--proj_type svd: its basis comes from the gradient of examples; give --dataset");
     }
     return vlorpi_job_allocate(job, err);
-}
-
-void vlorpi_bench_batch(vlorpi_job *job, int64_t n_segments, int64_t length)
-{
-    vlorpi_token_batch *batch = &job->batch;
-    vlorp_rng rng = vlorp_rng_make(job->settings.seed, 0, VLORP_STREAM_SAMPLING, 0);
-    batch->n_segments = n_segments;
-    batch->n_tokens = n_segments * length;
-    batch->n_targets = n_segments * (length - 1);
-    for (int64_t t = 0; t < batch->n_tokens; t++) {
-        batch->ids[t] = (int32_t)vlorp_rng_below(&rng, (uint64_t)t, (uint64_t)job->model_config.V);
-        batch->positions[t] = (int32_t)(t % length);
-    }
-    for (int64_t t = 0; t < batch->n_tokens; t++) {
-        batch->targets[t] = (t + 1) % length == 0 ? -1 : batch->ids[t + 1];
-    }
-    for (int64_t s = 0; s <= n_segments; s++) {
-        batch->segment_begin[s] = (int32_t)(s * length);
-    }
 }

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "cli/plan_fit.h"
 #include "cli/train_options.h"
 
 static vlorp_status print_json(const char *const *titles, const vlorpi_mem_usage *usages, int n, vlorp_err *err)
@@ -33,6 +34,9 @@ vlorp_status vlorpi_cmd_plan(vlorpi_cli *cli, vlorp_err *err)
 {
     vlorpi_train_settings settings;
     VLORP_TRY(vlorpi_train_options(&settings, cli, err));
+    if (vlorpi_options_has(cli->options, "fit")) {
+        return vlorpi_plan_fit(cli, &settings, err);
+    }
     bool all = strcmp(vlorpi_options_text(cli->options, "optimizer"), "all") == 0;
     int n = all ? VLORPI_N_OPTIMIZERS : 1;
     const char *titles[VLORPI_N_OPTIMIZERS];

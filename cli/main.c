@@ -21,7 +21,7 @@ static const struct command_row {
 } commands[] = {
     {"train", VLORPI_CMD_TRAIN, vlorpi_cmd_train, "MODEL --dataset NAME|FILE [options]",
      "fine-tune every weight of a model, or pre-train one (--init random)"},
-    {"plan", VLORPI_CMD_PLAN, vlorpi_cmd_plan, "MODEL [--optimizer NAME|all] [options of train]",
+    {"plan", VLORPI_CMD_PLAN, vlorpi_cmd_plan, "MODEL [--optimizer NAME|all] [--fit SIZE] [options of train]",
      "the memory of a run before it runs"},
     {"eval", VLORPI_CMD_EVAL, vlorpi_cmd_eval, "MODEL --data FILE [--max_length N] [--json]",
      "perplexity of a text"},

@@ -142,6 +142,9 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "memory_limit", .kind = VLORPI_OPTION_BYTES, .commands = RUN,
      .fallback_help = "what the machine, its cgroup and ulimit leave",
      .help = "refuse a run that is planned to take more (16GiB, 16GB, 500MiB, or bytes)"},
+    {.name = "fit", .kind = VLORPI_OPTION_BYTES, .commands = VLORPI_CMD_PLAN,
+     .help = "propose settings that take no more than this, say what the other update rules would need, and estimate the "
+             "time of a step"},
     {.name = "force", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "false",
      .help = "run although the plan does not fit"},
 

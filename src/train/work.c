@@ -67,6 +67,24 @@ void vlorpi_work_add(vlorpi_step_work *work, const vlorpi_job *job, const vlorpi
     }
 }
 
+double vlorpi_work_update_bytes(const vlorpi_job *job)
+{
+    double n_bytes = 0;
+    double state = job->settings.state_dtype == VLORP_F32 ? 4 : 2;
+    const vlorpi_params *params = vlorpi_model_params(job->model);
+    for (int i = 0; i < params->n; i++) {
+        vlorp_parameter_info info;
+        if (vlorp_optimizer_parameter(job->optimizer, i, &info, NULL) != VLORP_OK) {
+            continue;
+        }
+        const vlorp_projection_used *p = &info.projection;
+        n_bytes += (double)vlorpi_param_bytes(&params->items[i]);
+        n_bytes += p->M > 0 ? 2 * state * (double)(p->u_dim * p->M)
+                            : 3 * sizeof(float) * (double)vlorpi_param_n_elements(&params->items[i]);
+    }
+    return n_bytes;
+}
+
 double vlorpi_work_total(const vlorpi_step_work *work)
 {
     return work->forward + work->head + work->backward + work->recompute + work->gradients;
