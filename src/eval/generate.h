@@ -5,22 +5,16 @@
 #ifndef VLORPI_EVAL_GENERATE_H
 #define VLORPI_EVAL_GENERATE_H
 
-#include "eval/loaded_model.h"
-#include "eval/sample.h"
+#include "eval/engine.h"
 #include "eval/text_stream.h"
 
 /* A model with the tokens that its cache holds.  Zero-initialised storage is closed; the fields are
  * read-only to others.  Borrows loaded and kernels. */
 typedef struct vlorpi_generator {
     vlorpi_loaded_model *loaded;
-    const vlorpi_kernels *kernels;
-    int64_t n_positions; /* room: prompt and new tokens together */
-    vlorpi_arena arena;  /* what follows, WORKSPACE */
-    int32_t *ids;        /* [n_positions] the first n_cached are in the model's cache */
-    int64_t n_cached;
-    int64_t n_drawn;     /* tokens sampled so far: where the random numbers stand */
-    float *logits;       /* [V] */
-    void *scratch;
+    int64_t n_positions;  /* room: prompt and new tokens together */
+    vlorpi_engine engine; /* for one sequence */
+    uint64_t n_drawn;     /* tokens sampled so far: where the random numbers stand */
 } vlorpi_generator;
 
 /* Lays loaded out (it must not be yet) for texts of n_positions tokens, at most the model's, whose prompts
@@ -40,17 +34,10 @@ typedef struct vlorpi_generate_request {
     void *stop_ctx;
 } vlorpi_generate_request;
 
-typedef enum vlorpi_finish {
-    VLORPI_FINISH_END,     /* the model said so */
-    VLORPI_FINISH_LENGTH,  /* max_new_tokens */
-    VLORPI_FINISH_CONTEXT, /* there are no more positions */
-    VLORPI_FINISH_STOPPED  /* wants_stop */
-} vlorpi_finish;
-
 typedef struct vlorpi_generate_result {
     int64_t n_new;    /* tokens made, the end token not counted */
     int64_t n_reused; /* tokens of the prompt that were in the cache already */
-    vlorpi_finish finish;
+    vlorpi_finish finish; /* STOPPED: wants_stop */
 } vlorpi_generate_result;
 
 /* Continues a prompt; the part of it that the cache holds already, from its beginning, is not computed

@@ -20,6 +20,7 @@ typedef struct vlorpi_attention_shape {
     int64_t E;        /* head width */
     int64_t ldq, ldk, ldv, ldo; /* row strides, in elements */
     float scale;      /* multiplies q.k, normally 1/sqrt(E) */
+    const int32_t *key_rows; /* [n_kv] key j is this row of k and v; NULL: row j.  Forward only */
 } vlorpi_attention_shape;
 
 /* The keys that query row i sees: from _first to q_offset + i. */
@@ -27,6 +28,12 @@ static inline int64_t vlorpi_attention_first(const vlorpi_attention_shape *shape
 {
     int64_t end = shape->q_offset + i + 1;
     return shape->window > 0 && shape->window < end ? end - shape->window : 0;
+}
+
+/* Where key j lies in k and v. */
+static inline int64_t vlorpi_attention_key_row(const vlorpi_attention_shape *shape, int64_t j)
+{
+    return shape->key_rows != NULL ? shape->key_rows[j] : j;
 }
 
 typedef struct vlorpi_model_kernels {

@@ -46,7 +46,7 @@ struct vlorpi_model {
     vlorpi_model_usage usage;
     bool ready; /* laid out over real memory */
     int64_t head_rows; /* target tokens per block of the head */
-    int64_t cache_used;
+    int64_t n_extended; /* tokens of the last cached pass, whose stream is in x */
     vlorpi_model_seconds seconds;
 
     /* activations; buffers of one bracket are never alive at the same time and share memory */
@@ -65,7 +65,10 @@ struct vlorpi_model {
     float *vector_grad;         /* [widest output] the gradient of a norm or a bias */
     float *ones;                /* [T] when there are biases */
     int32_t *target_rows, *target_ids;
-    int32_t *step_positions;    /* [T] of generation */
+    /* of a pass with a cache; the last two for max_segments */
+    int32_t *step_ids, *step_positions, *step_rows; /* [T] */
+    int32_t *step_begin;
+    vlorpi_segment_keys *step_keys;
 };
 
 /* One run through the layers. */
@@ -74,8 +77,8 @@ typedef struct vlorpi_pass {
     int64_t n;
     vlorpi_rope rope;
     vlorpi_attention attention;
-    bool keep;   /* backward follows: keep what it needs, with layer inputs in the weights' dtype */
-    bool cached; /* keys and values go to the cache, after attention.n_past older ones */
+    bool keep; /* backward follows: keep what it needs, with layer inputs in the weights' dtype */
+    const int32_t *cache_rows; /* [n] where the tokens' keys and values are put, for attention.keys; NULL: no cache */
 } vlorpi_pass;
 
 /* Index of the parameter of a slot, or -1; layer is ignored outside the layers. */
@@ -107,6 +110,10 @@ const float *vlorpi_model_layer_input(const vlorpi_model *model, int layer, int6
  * x becomes its own gradient. */
 VLORP_CHECKED vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64_t n_targets,
                                                   const vlorpi_sink *sink, double *loss_sum, vlorp_err *err);
+/* The likeliest token of each of the listed rows of x, and -log p of the row's target; E_NUMERIC where that is not
+ * finite. */
+VLORP_CHECKED vlorp_status vlorpi_model_head_scores(vlorpi_model *model, const int32_t *rows, const int32_t *targets,
+                                                    int64_t n_rows, float *losses, int32_t *best, vlorp_err *err);
 /* Final norm and head of the listed rows of x. */
 void vlorpi_model_head_logits(vlorpi_model *model, const int32_t *rows, int64_t n_rows, float *logits);
 

@@ -47,23 +47,27 @@ static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, 
     const vlorpi_ops *ops = &model->ops;
     vlorpi_layer *layer = &model->layers[l];
     vlorpi_layer_acts *acts = &layer->acts;
-    int64_t at = pass->attention.n_past * c->G * c->E;
-    float *k = pass->cached ? layer->cache_k + at : acts->k;
-    float *v = pass->cached ? layer->cache_v + at : acts->v;
     const float *w = vlorpi_model_norm(model, layer->param[VLORPI_SLOT_ATTN_NORM]);
     vlorpi_ops_norm(ops, model->h, acts->rstd1, NULL, x, w, pass->n, c->D, c->norm_eps);
 
     vlorpi_linear linear = vlorpi_model_linear(model, l, VLORPI_SLOT_Q);
     vlorpi_ops_linear(ops, acts->q, false, model->h, &linear, pass->n);
     linear = vlorpi_model_linear(model, l, VLORPI_SLOT_K);
-    vlorpi_ops_linear(ops, k, false, model->h, &linear, pass->n);
+    vlorpi_ops_linear(ops, acts->k, false, model->h, &linear, pass->n);
     linear = vlorpi_model_linear(model, l, VLORPI_SLOT_V);
-    vlorpi_ops_linear(ops, v, false, model->h, &linear, pass->n);
+    vlorpi_ops_linear(ops, acts->v, false, model->h, &linear, pass->n);
 
     const float *q = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_Q_NORM, acts->q);
-    k = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_K_NORM, k);
+    const float *k = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_K_NORM, acts->k);
+    const float *v = acts->v;
+    if (pass->cache_rows != NULL) {
+        vlorpi_ops_put_rows(ops, layer->cache_k, k, pass->cache_rows, pass->n, c->G * c->E);
+        vlorpi_ops_put_rows(ops, layer->cache_v, v, pass->cache_rows, pass->n, c->G * c->E);
+        k = layer->cache_k;
+        v = layer->cache_v;
+    }
     vlorpi_attention attention = vlorpi_model_attention(model, pass, l);
-    vlorpi_ops_attention(ops, acts->o, acts->lse, q, k - at, v - at, &attention);
+    vlorpi_ops_attention(ops, acts->o, acts->lse, q, k, v, &attention);
 
     linear = vlorpi_model_linear(model, l, VLORPI_SLOT_O);
     vlorpi_ops_linear(ops, x, true, acts->o, &linear, pass->n);

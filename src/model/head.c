@@ -24,6 +24,29 @@ void vlorpi_model_head_logits(vlorpi_model *model, const int32_t *rows, int64_t 
     }
 }
 
+static vlorp_status check_losses(const float *losses, const int32_t *rows, int64_t n, vlorp_err *err)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (!isfinite(losses[i])) {
+            VLORP_FAIL(err, VLORP_E_NUMERIC, "the loss is not finite at token %d of the micro-batch", (int)rows[i]);
+        }
+    }
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_model_head_scores(vlorpi_model *model, const int32_t *rows, const int32_t *targets, int64_t n_rows,
+                                      float *losses, int32_t *best, vlorp_err *err)
+{
+    for (int64_t at = 0; at < n_rows; at += model->head_rows) {
+        int64_t n = n_rows - at < model->head_rows ? n_rows - at : model->head_rows;
+        block_logits(model, model->logits, NULL, rows + at, n);
+        vlorpi_ops_xent(&model->ops, losses + at, model->logits, targets + at, false, n, model->config.V);
+        vlorpi_ops_argmax(&model->ops, best + at, model->logits, n, model->config.V);
+        VLORP_TRY(check_losses(losses + at, rows + at, n, err));
+    }
+    return VLORP_OK;
+}
+
 /* Backward of the block whose gradient is in logits.  Rows [begin, end) of x, of which the block's
  * targets were gathered, become the gradient. */
 static vlorp_status block_backward(vlorpi_model *model, const int32_t *rows, int64_t n, int64_t begin, int64_t end,
@@ -42,18 +65,6 @@ static vlorp_status block_backward(vlorpi_model *model, const int32_t *rows, int
     return VLORP_OK;
 }
 
-/* Adds the block's losses in token order. */
-static vlorp_status add_losses(const vlorpi_model *model, const int32_t *rows, int64_t n, double *sum, vlorp_err *err)
-{
-    for (int64_t i = 0; i < n; i++) {
-        if (!isfinite(model->losses[i])) {
-            VLORP_FAIL(err, VLORP_E_NUMERIC, "the loss is not finite at token %d of the micro-batch", (int)rows[i]);
-        }
-        *sum += (double)model->losses[i];
-    }
-    return VLORP_OK;
-}
-
 vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64_t n_targets, const vlorpi_sink *sink,
                                     double *loss_sum, vlorp_err *err)
 {
@@ -67,7 +78,10 @@ vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64
         block_logits(model, model->logits, model->head_rstd, rows, n);
         vlorpi_ops_xent(&model->ops, model->losses, model->logits, model->target_ids + at, sink != NULL, n,
                         model->config.V);
-        VLORP_TRY(add_losses(model, rows, n, loss_sum, err));
+        VLORP_TRY(check_losses(model->losses, rows, n, err));
+        for (int64_t i = 0; i < n; i++) {
+            *loss_sum += (double)model->losses[i];
+        }
         if (sink != NULL) {
             int64_t end = at + n < n_targets ? rows[n - 1] + 1 : n_tokens;
             VLORP_TRY(block_backward(model, rows, n, begin, end, sink, err));

@@ -28,7 +28,7 @@ typedef struct vlorpi_model_usage {
     int64_t max_positions;         /* longest segment: rows of the rope table */
     bool backward;                 /* keep what backward needs */
     bool activation_checkpointing; /* keep one tensor per layer and recompute the rest */
-    int64_t cache_tokens;          /* > 0: a key-value cache for generation of that many tokens */
+    int64_t cache_tokens;          /* > 0: a key-value cache of that many rows, a token each */
 } vlorpi_model_usage;
 
 /* Where the time of passes went, in seconds, summed since the model was made. */
@@ -78,10 +78,28 @@ VLORP_CHECKED vlorp_status vlorpi_model_loss(vlorpi_model *model, const vlorpi_t
 VLORP_CHECKED vlorp_status vlorpi_model_logits(vlorpi_model *model, const vlorpi_token_batch *batch,
                                                const int32_t *rows, int64_t n_rows, float *logits, vlorp_err *err);
 
-/* Generation: appends n tokens at the end of the key-value cache (usage.cache_tokens) and writes the
- * logits [V] after the last.  _cache_keep forgets all but the first n_tokens of the cache. */
-VLORP_CHECKED vlorp_status vlorpi_model_step(vlorpi_model *model, const int32_t *ids, int64_t n, float *logits,
-                                             vlorp_err *err);
-void vlorpi_model_cache_keep(vlorpi_model *model, int64_t n_tokens);
+/* The next tokens of a sequence whose earlier ones are in the cache.  Which row of the cache (0 .. cache_tokens - 1) holds
+ * a token is the caller's choice, and sequences that begin alike may share rows, also those that another segment of
+ * the same pass fills. */
+typedef struct vlorpi_cached_segment {
+    const int32_t *ids;  /* [n] */
+    int64_t n;           /* may be 0 */
+    const int32_t *rows; /* [n_past + n] of the sequence's tokens from its first on; the last n are filled */
+    int64_t n_past;
+} vlorpi_cached_segment;
+
+/* Runs segments together, at most max_segments of max_tokens in all, and adds their keys and values to the cache.
+ * Errors: E_LIMIT for what does not fit, E_SHAPE for ids outside the vocabulary, E_STATE without a cache. */
+VLORP_CHECKED vlorp_status vlorpi_model_extend(vlorpi_model *model, const vlorpi_cached_segment *segments,
+                                               int64_t n_segments, vlorp_err *err);
+/* What follows tokens of that pass, counted through its segments; until the model runs otherwise, as often as wanted.
+ * _logits: [n, V].  _scores: losses [n], -log p of targets [n], and best [n], the likeliest tokens, the lowest id among
+ * equals; a token may be listed with several targets.
+ * Errors: E_ARG for a token that the pass did not have, E_SHAPE as above, E_NUMERIC for a loss that is not finite. */
+VLORP_CHECKED vlorp_status vlorpi_model_extend_logits(vlorpi_model *model, const int32_t *tokens, int64_t n,
+                                                      float *logits, vlorp_err *err);
+VLORP_CHECKED vlorp_status vlorpi_model_extend_scores(vlorpi_model *model, const int32_t *tokens,
+                                                      const int32_t *targets, int64_t n, float *losses, int32_t *best,
+                                                      vlorp_err *err);
 
 #endif

@@ -178,12 +178,11 @@ static void layout_workspace(vlorpi_model *model, vlorpi_arena *arena)
 {
     const vlorpi_model_config *c = &model->config;
     const vlorpi_model_usage *usage = &model->usage;
-    int64_t n_positions = max2(usage->max_positions, usage->cache_tokens);
     int64_t widest = max2(max2(c->D, c->F), c->H * c->E);
     int n_threads = model->ops.exec.n_threads;
 
-    model->rope_cos = vlorpi_arena_push(arena, n_positions, (size_t)(c->E / 2) * sizeof(float));
-    model->rope_sin = vlorpi_arena_push(arena, n_positions, (size_t)(c->E / 2) * sizeof(float));
+    model->rope_cos = vlorpi_arena_push(arena, usage->max_positions, (size_t)(c->E / 2) * sizeof(float));
+    model->rope_sin = vlorpi_arena_push(arena, usage->max_positions, (size_t)(c->E / 2) * sizeof(float));
     int64_t widest_norm = c->arch->qk_norm ? max2(c->D, c->E) : c->D;
     model->norm_w = vlorpi_arena_push_f32(arena, model->dtype == VLORP_F32 ? 0 : widest_norm);
     model->vector_grad = vlorpi_arena_push_f32(arena, usage->backward ? widest : 0);
@@ -192,7 +191,13 @@ static void layout_workspace(vlorpi_model *model, vlorpi_arena *arena)
     model->ones = vlorpi_arena_push_f32(arena, biases && usage->backward ? usage->max_tokens : 0);
     model->target_rows = vlorpi_arena_push(arena, usage->max_tokens, sizeof(int32_t));
     model->target_ids = vlorpi_arena_push(arena, usage->max_tokens, sizeof(int32_t));
-    model->step_positions = vlorpi_arena_push(arena, usage->cache_tokens > 0 ? usage->max_tokens : 0, sizeof(int32_t));
+    int64_t n_step = usage->cache_tokens > 0 ? usage->max_tokens : 0;
+    int64_t n_segments = usage->cache_tokens > 0 ? usage->max_segments : 0;
+    model->step_ids = vlorpi_arena_push(arena, n_step, sizeof(int32_t));
+    model->step_positions = vlorpi_arena_push(arena, n_step, sizeof(int32_t));
+    model->step_rows = vlorpi_arena_push(arena, n_step, sizeof(int32_t));
+    model->step_begin = vlorpi_arena_push(arena, n_segments > 0 ? n_segments + 1 : 0, sizeof(int32_t));
+    model->step_keys = vlorpi_arena_push(arena, n_segments, sizeof *model->step_keys);
 
     model->ops.gemm.scratch = vlorpi_arena_push(arena, (int64_t)vlorpi_gemm_scratch_bytes(n_threads), 1);
     /* each thread's scratch starts on a cache line of its own */
@@ -201,7 +206,7 @@ static void layout_workspace(vlorpi_model *model, vlorpi_arena *arena)
     model->ops.attention_scratch = vlorpi_arena_push_f32(arena, stride * n_threads);
 
     if (arena->base != NULL) {
-        fill_rope(model, n_positions);
+        fill_rope(model, usage->max_positions);
         for (int64_t t = 0; model->ones != NULL && t < usage->max_tokens; t++) {
             model->ones[t] = 1.0f;
         }
@@ -212,7 +217,7 @@ void vlorpi_model_layout(vlorpi_model *model, const vlorpi_model_usage *usage, v
                          vlorpi_arena *workspace)
 {
     model->usage = *usage;
-    model->cache_used = 0;
+    model->n_extended = 0;
     int64_t rows = HEAD_BLOCK_BYTES / (model->config.V * (int64_t)sizeof(float));
     rows = rows >= HEAD_ROWS_STEP ? rows / HEAD_ROWS_STEP * HEAD_ROWS_STEP : max2(rows, HEAD_ROWS_MIN);
     model->head_rows = rows < usage->max_tokens ? rows : usage->max_tokens;

@@ -106,6 +106,7 @@ vlorp_status vlorpi_model_loss(vlorpi_model *model, const vlorpi_token_batch *ba
     if (n_targets == 0) {
         return VLORP_OK;
     }
+    model->n_extended = 0;
     vlorpi_pass pass =
         make_pass(model, batch->ids, batch->positions, batch->n_tokens, batch->segment_begin, batch->n_segments);
     pass.keep = sink != NULL;
@@ -131,6 +132,7 @@ vlorp_status vlorpi_model_logits(vlorpi_model *model, const vlorpi_token_batch *
                        (long long)batch->n_tokens);
         }
     }
+    model->n_extended = 0;
     vlorpi_pass pass =
         make_pass(model, batch->ids, batch->positions, batch->n_tokens, batch->segment_begin, batch->n_segments);
     vlorpi_model_forward(model, &pass);
@@ -138,43 +140,79 @@ vlorp_status vlorpi_model_logits(vlorpi_model *model, const vlorpi_token_batch *
     return VLORP_OK;
 }
 
-void vlorpi_model_cache_keep(vlorpi_model *model, int64_t n_tokens)
+/* Packs the segments into the model's own arrays: the whole pass as one row of tokens. */
+static vlorp_status pack_segments(vlorpi_model *model, const vlorpi_cached_segment *segments, int64_t n_segments,
+                                  vlorp_err *err)
 {
-    model->cache_used = n_tokens < model->cache_used ? n_tokens : model->cache_used;
-}
-
-/* Runs at most max_tokens new tokens behind those of the cache. */
-static void step_chunk(vlorpi_model *model, const int32_t *ids, int64_t n)
-{
-    for (int64_t t = 0; t < n; t++) {
-        model->step_positions[t] = (int32_t)(model->cache_used + t);
+    const vlorpi_model_usage *usage = &model->usage;
+    int64_t at = 0;
+    for (int64_t s = 0; s < n_segments; s++) {
+        const vlorpi_cached_segment *segment = &segments[s];
+        if (segment->n > usage->max_tokens - at || segment->n_past + segment->n > usage->max_positions) {
+            VLORP_FAIL(err, VLORP_E_LIMIT, "%lld more tokens after %lld of %lld do not fit: planned were %lld in a pass "
+                       "and %lld positions", (long long)segment->n, (long long)segment->n_past,
+                       (long long)(segment->n_past + segment->n), (long long)usage->max_tokens,
+                       (long long)usage->max_positions);
+        }
+        model->step_begin[s] = (int32_t)at;
+        model->step_keys[s] = (vlorpi_segment_keys){.rows = segment->rows, .n_past = segment->n_past};
+        for (int64_t t = 0; t < segment->n; t++, at++) {
+            model->step_ids[at] = segment->ids[t];
+            model->step_positions[at] = (int32_t)(segment->n_past + t);
+            model->step_rows[at] = segment->rows[segment->n_past + t];
+            if (model->step_rows[at] < 0 || model->step_rows[at] >= usage->cache_tokens) {
+                VLORP_FAIL(err, VLORP_E_LIMIT, "row %d of a cache of %lld tokens", (int)model->step_rows[at],
+                           (long long)usage->cache_tokens);
+            }
+        }
     }
-    const int32_t segment_begin[2] = {0, (int32_t)n};
-    vlorpi_pass pass = make_pass(model, ids, model->step_positions, n, segment_begin, 1);
-    pass.attention.n_past = model->cache_used;
-    pass.cached = true;
-    vlorpi_model_forward(model, &pass);
-    model->cache_used += n;
+    model->step_begin[n_segments] = (int32_t)at;
+    return check_ids(model, model->step_ids, at, err);
 }
 
-vlorp_status vlorpi_model_step(vlorpi_model *model, const int32_t *ids, int64_t n, float *logits, vlorp_err *err)
+vlorp_status vlorpi_model_extend(vlorpi_model *model, const vlorpi_cached_segment *segments, int64_t n_segments,
+                                 vlorp_err *err)
 {
     VLORP_TRY(check_ready(model, err));
     if (model->usage.cache_tokens == 0) {
         VLORP_FAIL(err, VLORP_E_STATE, "the model was laid out without a key-value cache");
     }
-    if (n < 1 || n > model->usage.cache_tokens - model->cache_used) {
-        VLORP_FAIL(err, VLORP_E_LIMIT, "%lld more tokens after %lld do not fit a cache of %lld", (long long)n,
-                   (long long)model->cache_used, (long long)model->usage.cache_tokens);
+    if (n_segments < 0 || n_segments > model->usage.max_segments) {
+        VLORP_FAIL(err, VLORP_E_LIMIT, "%lld sequences in a pass; planned were %lld", (long long)n_segments,
+                   (long long)model->usage.max_segments);
     }
-    VLORP_TRY(check_ids(model, ids, n, err));
-    int64_t max = model->usage.max_tokens;
-    int32_t last = 0;
-    for (int64_t at = 0; at < n; at += max) {
-        int64_t chunk = n - at < max ? n - at : max;
-        step_chunk(model, ids + at, chunk);
-        last = (int32_t)(chunk - 1);
-    }
-    vlorpi_model_head_logits(model, &last, 1, logits);
+    VLORP_TRY(pack_segments(model, segments, n_segments, err));
+    int64_t n = model->step_begin[n_segments];
+    vlorpi_pass pass = make_pass(model, model->step_ids, model->step_positions, n, model->step_begin, n_segments);
+    pass.attention.keys = model->step_keys;
+    pass.cache_rows = model->step_rows;
+    vlorpi_model_forward(model, &pass);
+    model->n_extended = n;
     return VLORP_OK;
+}
+
+static vlorp_status check_extended(const vlorpi_model *model, const int32_t *tokens, int64_t n, vlorp_err *err)
+{
+    for (int64_t i = 0; i < n; i++) {
+        if (tokens[i] < 0 || tokens[i] >= model->n_extended) {
+            VLORP_FAIL(err, VLORP_E_ARG, "token %d of a pass of %lld", (int)tokens[i], (long long)model->n_extended);
+        }
+    }
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_model_extend_logits(vlorpi_model *model, const int32_t *tokens, int64_t n, float *logits,
+                                        vlorp_err *err)
+{
+    VLORP_TRY(check_extended(model, tokens, n, err));
+    vlorpi_model_head_logits(model, tokens, n, logits);
+    return VLORP_OK;
+}
+
+vlorp_status vlorpi_model_extend_scores(vlorpi_model *model, const int32_t *tokens, const int32_t *targets, int64_t n,
+                                        float *losses, int32_t *best, vlorp_err *err)
+{
+    VLORP_TRY(check_extended(model, tokens, n, err));
+    VLORP_TRY(check_ids(model, targets, n, err));
+    return vlorpi_model_head_scores(model, tokens, targets, n, losses, best, err);
 }

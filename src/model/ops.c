@@ -120,6 +120,21 @@ void vlorpi_ops_gather(const vlorpi_ops *ops, float *y, const float *x, const in
     for_rows(ops, N, D, gather_range, &arg);
 }
 
+static void put_range(const vlorpi_ops *ops, const void *arg, int64_t begin, int64_t end)
+{
+    (void)ops;
+    const rows_arg *a = arg;
+    for (int64_t t = begin; t < end; t++) {
+        memcpy(a->y + a->rows[t] * a->D, (const float *)a->x + t * a->D, (size_t)a->D * sizeof(float));
+    }
+}
+
+void vlorpi_ops_put_rows(const vlorpi_ops *ops, float *x, const float *y, const int32_t *rows, int64_t N, int64_t D)
+{
+    rows_arg arg = {.y = x, .x = y, .rows = rows, .D = D};
+    for_rows(ops, N, D, put_range, &arg);
+}
+
 static void scatter_range(const vlorpi_ops *ops, const void *arg, int64_t begin, int64_t end)
 {
     const rows_arg *a = arg;
@@ -308,4 +323,24 @@ void vlorpi_ops_xent(const vlorpi_ops *ops, float *loss, float *logits, const in
 {
     xent_arg arg = {.loss = loss, .logits = logits, .targets = targets, .V = V, .with_grad = with_grad};
     for_rows(ops, N, V, xent_rows, &arg);
+}
+
+typedef struct argmax_arg {
+    int32_t *best;
+    const float *logits;
+    int64_t V;
+} argmax_arg;
+
+static void argmax_rows(const vlorpi_ops *ops, const void *arg, int64_t begin, int64_t end)
+{
+    const argmax_arg *a = arg;
+    for (int64_t t = begin; t < end; t++) {
+        a->best[t] = (int32_t)ops->kernels->argmax(a->logits + t * a->V, a->V);
+    }
+}
+
+void vlorpi_ops_argmax(const vlorpi_ops *ops, int32_t *best, const float *logits, int64_t N, int64_t V)
+{
+    argmax_arg arg = {.best = best, .logits = logits, .V = V};
+    for_rows(ops, N, V, argmax_rows, &arg);
 }

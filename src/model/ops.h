@@ -60,19 +60,25 @@ void vlorpi_ops_swiglu(const vlorpi_ops *ops, float *y, const float *gate, const
 /* gate and up become their gradients, in place; dy [n] */
 void vlorpi_ops_swiglu_bwd(const vlorpi_ops *ops, float *gate, float *up, const float *dy, int64_t n);
 
+/* Where a segment's keys and values lie when they are in a cache. */
+typedef struct vlorpi_segment_keys {
+    const int32_t *rows; /* [n_past + the segment's tokens] rows of k and v, from the sequence's first token on */
+    int64_t n_past;      /* tokens of the sequence before the segment */
+} vlorpi_segment_keys;
+
 /* One attention layer over segments; q, o and dq are [N, H*E], k and v, dk and dv [.., G*E]. */
 typedef struct vlorpi_attention {
     int64_t H, G, E;
     const int32_t *segment_begin; /* [n_segments + 1] */
     int64_t n_segments;
+    const vlorpi_segment_keys *keys; /* [n_segments]; NULL: the rows of the segments' own tokens */
     int64_t window; /* a token sees the last so many; 0: all */
-    int64_t n_past; /* tokens before token 0 in k and v (key-value cache, one segment); else 0 */
     int64_t ld_lse; /* lse is [H, ld_lse] */
 } vlorpi_attention;
 /* o and lse overwritten (lse NULL: not wanted) */
 void vlorpi_ops_attention(const vlorpi_ops *ops, float *o, float *lse, const float *q, const float *k, const float *v,
                           const vlorpi_attention *attention);
-/* dq, dk, dv overwritten; n_past must be 0 */
+/* dq, dk, dv overwritten; keys must be NULL */
 void vlorpi_ops_attention_bwd(const vlorpi_ops *ops, float *dq, float *dk, float *dv, const float *q, const float *k,
                               const float *v, const float *o, const float *d_o, const float *lse,
                               const vlorpi_attention *attention);
@@ -81,6 +87,11 @@ void vlorpi_ops_attention_bwd(const vlorpi_ops *ops, float *dq, float *dk, float
 void vlorpi_ops_xent(const vlorpi_ops *ops, float *loss, float *logits, const int32_t *targets, bool with_grad,
                      int64_t N, int64_t V);
 
+/* best [N] overwritten: the likeliest token of each row, the lowest id among equals; logits [N, V] */
+void vlorpi_ops_argmax(const vlorpi_ops *ops, int32_t *best, const float *logits, int64_t N, int64_t V);
+
+/* rows of x = y [N, D], the rows all different */
+void vlorpi_ops_put_rows(const vlorpi_ops *ops, float *x, const float *y, const int32_t *rows, int64_t N, int64_t D);
 /* y [N, D] = rows of x; x [rows of x] += y */
 void vlorpi_ops_gather(const vlorpi_ops *ops, float *y, const float *x, const int32_t *rows, int64_t N, int64_t D);
 void vlorpi_ops_scatter_add(const vlorpi_ops *ops, float *x, const float *y, const int32_t *rows, int64_t N,

@@ -55,10 +55,16 @@ static void forward_task(void *arg, int64_t item, int thread)
     }
     int64_t first = block * QUERY_ROWS;
     int64_t left = segment_rows(a, s) - first;
-    vlorpi_attention_shape shape = shape_of(a, left < QUERY_ROWS ? left : QUERY_ROWS, a->n_past + first);
+    int64_t n_past = a->keys != NULL ? a->keys[s].n_past : 0;
+    vlorpi_attention_shape shape = shape_of(a, left < QUERY_ROWS ? left : QUERY_ROWS, n_past + first);
     int64_t row = a->segment_begin[s] + first;
     int64_t at_q = row * shape.ldq + h * a->E;
-    int64_t at_k = a->segment_begin[s] * shape.ldk + h / (a->H / a->G) * a->E;
+    int64_t at_k = h / (a->H / a->G) * a->E;
+    if (a->keys != NULL) {
+        shape.key_rows = a->keys[s].rows;
+    } else {
+        at_k += a->segment_begin[s] * shape.ldk;
+    }
     float *lse = c->lse != NULL ? c->lse + h * a->ld_lse + row : NULL;
     c->ops->kernels->attention_fwd(c->o + at_q, lse, c->q + at_q, c->k + at_k, c->v + at_k, &shape,
                                    c->ops->attention_scratch + thread * c->ops->attention_scratch_stride);

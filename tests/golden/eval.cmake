@@ -1,2 +1,3 @@
+vlorp_test(test_engine vlorp_eval)
 vlorp_test(test_generate vlorp_eval)
 vlorp_test(test_perplexity vlorp_eval)

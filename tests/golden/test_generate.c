@@ -200,7 +200,7 @@ static void test_cache_is_kept(void **state)
     assert_int_equal(result.n_reused, 0);
     assert_int_equal(result.n_new, 20);
     /* the first 10 new tokens as part of the prompt: the other 10 follow, from the cache */
-    memcpy(ids + 5, g.ids + 5, 10 * sizeof(int32_t));
+    memcpy(ids + 5, g.engine.slots[0].ids + 5, 10 * sizeof(int32_t));
     request.n_prompt = 15;
     request.max_new_tokens = 10;
     sink.ctx = &again;

@@ -195,6 +195,55 @@ static void test_large_scores(void **unused)
     }
 }
 
+/* Rows of x moved to places of a larger array that lie in runs of `run`, backwards run by run; rows says where. */
+static check_array spread_rows(const check_array *x, int64_t n, int64_t width, int64_t ld, int64_t run, int32_t *rows)
+{
+    int64_t n_runs = (n + run - 1) / run;
+    check_array y = check_array_new(n_runs * run + 1, width, ld, 1);
+    check_fill_nan(&y);
+    for (int64_t j = 0; j < n; j++) {
+        int64_t row = (n_runs - 1 - j / run) * run + j % run + 1;
+        memcpy(y.data + row * ld, x->data + j * ld, (size_t)width * sizeof(float));
+        rows[j] = (int32_t)row;
+    }
+    return y;
+}
+
+/* Where keys lie changes no bit: whole tiles in runs, tiles broken by the end of a run, single keys. */
+static void test_key_rows(void **unused)
+{
+    (void)unused;
+    static const attention_case cases[] = {
+        {1, 130, 129, 64, 0, 2.0f, 0}, {3, 90, 87, 24, 1, 2.0f, 0},   {70, 150, 80, 16, 0, 2.0f, 0},
+        {9, 209, 200, 7, 2, 2.0f, 0},  {1, 150, 149, 32, 0, 2.0f, 77}, {40, 150, 110, 64, 0, 2.0f, 65}};
+    static const int64_t runs[] = {1, 7, 64, 200};
+    int32_t rows[256];
+    const vlorpi_kernels *k = NULL;
+    for (FOR_EACH_LEVEL(k)) {
+        uint64_t state = 27;
+        for (int i = 0; i < 6 * 4; i++) {
+            const attention_case *c = &cases[i / 4];
+            tensors t = tensors_new(c, &state);
+            check_array o = check_array_copy(&t.o);
+            check_array lse = check_array_copy(&t.lse);
+            int64_t n_scratch = k->model->attention_scratch_floats(c->E);
+            check_array scratch = check_array_new(1, n_scratch, n_scratch, 0);
+            k->model->attention_fwd(t.o.data, t.lse.data, t.q.data, t.k.data, t.v.data, &t.shape, scratch.data);
+            check_array keys = spread_rows(&t.k, c->n_kv, c->E, t.shape.ldk, runs[i % 4], rows);
+            check_array values = spread_rows(&t.v, c->n_kv, c->E, t.shape.ldv, runs[i % 4], rows);
+            t.shape.key_rows = rows;
+            k->model->attention_fwd(o.data, lse.data, t.q.data, keys.data, values.data, &t.shape, scratch.data);
+            check_same_bits(&o, &t.o, "o of keys that lie apart");
+            check_same_bits(&lse, &t.lse, "lse of keys that lie apart");
+            check_array *const all[] = {&o, &lse, &scratch, &keys, &values};
+            for (size_t a = 0; a < sizeof all / sizeof all[0]; a++) {
+                check_array_free(all[a]);
+            }
+            tensors_free(&t);
+        }
+    }
+}
+
 /* A NaN in a key or a value reaches every query that sees it; one in a query stays there. */
 static void test_nan(void **unused)
 {
@@ -230,6 +279,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_lengths), cmocka_unit_test(test_offsets),
                                        cmocka_unit_test(test_windows), cmocka_unit_test(test_widths),
-                                       cmocka_unit_test(test_large_scores), cmocka_unit_test(test_nan)};
+                                       cmocka_unit_test(test_large_scores), cmocka_unit_test(test_key_rows),
+                                       cmocka_unit_test(test_nan)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

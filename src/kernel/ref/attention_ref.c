@@ -23,7 +23,7 @@ static double log_sum_exp(const real *q, const real *k, int64_t i, const vlorpi_
     double largest = -INFINITY;
     double sum = 0;
     for (int64_t j = vlorpi_attention_first(shape, i); j < seen_end(shape, i); j++) {
-        double s = (double)shape->scale * dot(q, k + j * shape->ldk, shape->E);
+        double s = (double)shape->scale * dot(q, k + vlorpi_attention_key_row(shape, j) * shape->ldk, shape->E);
         if (s > largest) {
             sum = sum * exp(largest - s) + 1;
             largest = s;
@@ -46,9 +46,10 @@ void REF(vlorpi_attention_fwd)(real *o, real *lse, const real *q, const real *k,
             o_e[e] = 0;
         }
         for (int64_t j = vlorpi_attention_first(shape, i); j < seen_end(shape, i); j++) {
-            double p = exp((double)shape->scale * dot(q_e, k + j * shape->ldk, shape->E) - l);
+            int64_t row = vlorpi_attention_key_row(shape, j);
+            double p = exp((double)shape->scale * dot(q_e, k + row * shape->ldk, shape->E) - l);
             for (int64_t e = 0; e < shape->E; e++) {
-                o_e[e] = (real)((double)o_e[e] + p * (double)v[j * shape->ldv + e]);
+                o_e[e] = (real)((double)o_e[e] + p * (double)v[row * shape->ldv + e]);
             }
         }
         if (lse != NULL) {

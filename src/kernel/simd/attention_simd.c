@@ -31,8 +31,8 @@ typedef struct tile_space {
     float *q_t, *do_t;          /* [BQ / STRIP][E][STRIP]: transposed queries, output gradients */
     float *p_t, *ds_t;          /* [BK][BQ]: probabilities and score gradients, transposed */
     float *out, *dk, *dv;       /* [BQ][E_pad] and [BK][E_pad]: results of the tile */
-    float *k_pad, *v_pad;       /* [BK][E_pad], used only when E is not whole vectors */
-    float *q_pad, *do_pad;      /* [BQ][E_pad], likewise */
+    float *k_pad, *v_pad;       /* [BK][E_pad], used only when E is not whole vectors or keys lie apart */
+    float *q_pad, *do_pad;      /* [BQ][E_pad], used only when E is not whole vectors */
     float *row;                 /* 2 x [BQ]: maximum and sum, or lse and delta */
     int64_t E_pad;
 } tile_space;
@@ -120,6 +120,13 @@ static void pack_strips(float *y, const float *x, int64_t ldx, int64_t n, int64_
     }
 }
 
+/* Row i of a tile padded with zeros. */
+static void pad_row(float *pad, int64_t i, const float *x, const tile_space *s, int64_t E)
+{
+    memcpy(pad + i * s->E_pad, x, (size_t)E * sizeof *x);
+    memset(pad + i * s->E_pad + E, 0, (size_t)(s->E_pad - E) * sizeof *x);
+}
+
 /* Rows that vectors can read whole: x itself, or a copy padded with zeros. */
 static const float *whole_rows(int64_t *ld, float *pad, const float *x, int64_t ldx, int64_t n, const tile_space *s,
                                int64_t E)
@@ -129,8 +136,32 @@ static const float *whole_rows(int64_t *ld, float *pad, const float *x, int64_t 
         return x;
     }
     for (int64_t i = 0; i < n; i++) {
-        memcpy(pad + i * s->E_pad, x + i * ldx, (size_t)E * sizeof *x);
-        memset(pad + i * s->E_pad + E, 0, (size_t)(s->E_pad - E) * sizeof *x);
+        pad_row(pad, i, x + i * ldx, s, E);
+    }
+    *ld = s->E_pad;
+    return pad;
+}
+
+/* Whether keys k0 .. k0 + n - 1 lie one after the other. */
+static bool is_run(const vlorpi_attention_shape *shape, int64_t k0, int64_t n)
+{
+    for (int64_t j = 1; shape->key_rows != NULL && j < n; j++) {
+        if (shape->key_rows[k0 + j] != shape->key_rows[k0] + j) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The rows of keys k0 .. k0 + n - 1 in k or v (x), one after the other and whole; gathered where they lie apart. */
+static const float *key_tile(int64_t *ld, float *pad, const float *x, int64_t ldx, const vlorpi_attention_shape *shape,
+                             int64_t k0, int64_t n, const tile_space *s)
+{
+    if (is_run(shape, k0, n)) {
+        return whole_rows(ld, pad, x + vlorpi_attention_key_row(shape, k0) * ldx, ldx, n, s, shape->E);
+    }
+    for (int64_t j = 0; j < n; j++) {
+        pad_row(pad, j, x + shape->key_rows[k0 + j] * ldx, s, shape->E);
     }
     *ld = s->E_pad;
     return pad;
@@ -241,8 +272,10 @@ static void forward_tile(float *o, float *lse, const float *q, const float *k, c
     pack_strips(s->q_t, q + i0 * shape->ldq, shape->ldq, n, E, shape->scale);
     for (int64_t k0 = first; k0 < n_seen; k0 += BK) {
         int64_t n_keys = min_i64(BK, n_seen - k0);
-        int64_t ld;
-        const float *v_rows = whole_rows(&ld, s->v_pad, v + k0 * shape->ldv, shape->ldv, n_keys, s, E);
+        int64_t ldk;
+        int64_t ldv;
+        const float *k_rows = key_tile(&ldk, s->k_pad, k, shape->ldk, shape, k0, n_keys, s);
+        const float *v_rows = key_tile(&ldv, s->v_pad, v, shape->ldv, shape, k0, n_keys, s);
         for (int64_t i = 0; i < n; i += STRIP) {
             strip_view view = strip_against(shape, i0 + i, n - i, k0, n_keys);
             if (view.n_keys == 0) {
@@ -250,14 +283,13 @@ static void forward_tile(float *o, float *lse, const float *q, const float *k, c
             }
             int64_t n_here = min_i64(STRIP, n - i);
             float corr[STRIP];
-            tile_product_rows(s->p_t, STRIP, false, k + k0 * shape->ldk, shape->ldk, s->q_t + i * E, STRIP,
-                              view.n_keys, view.n_vec, E);
+            tile_product_rows(s->p_t, STRIP, false, k_rows, ldk, s->q_t + i * E, STRIP, view.n_keys, view.n_vec, E);
             softmax_strip(s->p_t, &view, k0 == first, maximum + i, sum + i, corr);
             float *out = s->out + i * s->E_pad;
             if (k0 != first) {
                 scale_rows(out, s->E_pad, corr, n_here);
             }
-            tile_product_columns(out, s->E_pad, k0 != first, s->p_t, STRIP, v_rows, ld, n_here, s->E_pad / VF_N,
+            tile_product_columns(out, s->E_pad, k0 != first, s->p_t, STRIP, v_rows, ldv, n_here, s->E_pad / VF_N,
                                  view.n_keys);
         }
     }
@@ -288,18 +320,19 @@ static float dot(const float *a, const float *b, int64_t n)
     return vf_sum(sum[0] + sum[1]);
 }
 
-/* One query alone, which sees n_seen keys: generation with a cache of keys and values. */
+/* One query alone, which sees keys [first, end): generation with a cache of keys and values. */
 static void forward_row(float *o, float *lse, const float *q, const float *k, const float *v,
-                        const vlorpi_attention_shape *shape, const tile_space *s, int64_t n_seen)
+                        const vlorpi_attention_shape *shape, const tile_space *s, int64_t first, int64_t end)
 {
     int64_t E = shape->E;
     float *p = s->p_t;
     vf m = vf_set(-INFINITY);
     vf sum = vf_zero();
-    for (int64_t k0 = 0; k0 < n_seen; k0 += BQ) {
-        int64_t n_keys = min_i64(BQ, n_seen - k0);
+    for (int64_t k0 = first; k0 < end; k0 += BQ) {
+        int64_t n_keys = min_i64(BQ, end - k0);
         for (int64_t j = 0; j < BQ; j++) {
-            p[j] = j < n_keys ? shape->scale * dot(q, k + (k0 + j) * shape->ldk, E) : -INFINITY;
+            p[j] = j < n_keys ? shape->scale * dot(q, k + vlorpi_attention_key_row(shape, k0 + j) * shape->ldk, E)
+                              : -INFINITY;
         }
         vf tile_max = vf_load(p);
         for (int64_t j = VF_N; j < BQ; j += VF_N) {
@@ -315,11 +348,11 @@ static void forward_row(float *o, float *lse, const float *q, const float *k, co
             sum += e;
         }
         int64_t ld;
-        const float *v_rows = whole_rows(&ld, s->v_pad, v + k0 * shape->ldv, shape->ldv, n_keys, s, E);
-        if (k0 != 0) {
+        const float *v_rows = key_tile(&ld, s->v_pad, v, shape->ldv, shape, k0, n_keys, s);
+        if (k0 != first) {
             scale_rows(s->out, s->E_pad, &shrink, 1);
         }
-        tile_product_rows(s->out, s->E_pad, k0 != 0, p, BQ, v_rows, ld, 1, s->E_pad / VF_N, n_keys);
+        tile_product_rows(s->out, s->E_pad, k0 != first, p, BQ, v_rows, ld, 1, s->E_pad / VF_N, n_keys);
     }
     float total = vf_sum(sum);
     float inverse = 1.0f / total;
@@ -338,8 +371,8 @@ void NAME(vlorpi_attention_fwd)(float *o, float *lse, const float *q, const floa
     if (shape->n_q <= FEW_QUERIES) {
         for (int64_t i = 0; i < shape->n_q; i++) {
             int64_t first = vlorpi_attention_first(shape, i);
-            forward_row(o + i * shape->ldo, lse != NULL ? lse + i : NULL, q + i * shape->ldq, k + first * shape->ldk,
-                        v + first * shape->ldv, shape, &s, shape->q_offset + i + 1 - first);
+            forward_row(o + i * shape->ldo, lse != NULL ? lse + i : NULL, q + i * shape->ldq, k, v, shape, &s, first,
+                        shape->q_offset + i + 1);
         }
         return;
     }
@@ -424,7 +457,7 @@ void NAME(vlorpi_attention_bwd)(float *dq, float *dk, float *dv, const float *q,
                                 const float *o, const float *d_o, const float *lse,
                                 const vlorpi_attention_shape *shape, float *scratch)
 {
-    assert(shape->q_offset >= 0 && shape->q_offset + shape->n_q <= shape->n_kv);
+    assert(shape->q_offset >= 0 && shape->q_offset + shape->n_q <= shape->n_kv && shape->key_rows == NULL);
     int64_t E = shape->E;
     tile_space s = tile_space_cut(scratch, E);
     for (int64_t i0 = 0; i0 < shape->n_q; i0 += BQ) {
