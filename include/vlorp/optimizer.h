@@ -56,6 +56,24 @@ typedef struct vlorp_optimizer vlorp_optimizer; /* opaque, owned by the caller *
  * vlorp_sgd: W <- W - lr Ghat          (Theorem 1: lr = M / ((s_dim + c + M) L), update_gap = 1, scale = 1)
  * sgd:       W <- W - lr g
  *     all four then W <- W - lr decay W
+ * galore (arXiv 2403.03507, algorithm 2; svd): vlorp_ss, except that m and v stay as they are at a refresh
+ *
+ * The next three sum the whole gradient g [n, m] and project it at the step: R = g P, with P of svd or P / sqrt(r)
+ * else.  m, v are Adam's on R, N = m / (sqrt(v) + eps), eta_t as in vlorp_os; m and v stay at a refresh.  |.|_j: the
+ * norm over the compressed dimension, one number per row (right) or column (left).  L shrinks its argument to at most
+ * 1.01 times the norm that it had after L in the step before (where that was not 0).
+ * fira (arXiv 2410.01390, equations 4 to 8; svd, of the very g):
+ *     phi_j = |N|_j / (|R|_j + 1e-8);  W <- W - eta_t (alpha N P^T + L(phi (g - alpha R P^T)))
+ * apollo (arXiv 2412.05270, algorithm 1; normal):
+ *     s_j = |N|_j / (|R|_j + 1e-8);    W <- W - eta_t sqrt(alpha) L(s g)
+ * apollo_mini (r = 1): the same with one s = |N| / (|R| + 1e-8) for the matrix
+ *     all three then W <- W - lr decay W
+ * flora (arXiv 2402.03293, algorithms 1 and 2; normal): P is drawn anew in every step.  m has a P' of its own
+ *     (rng.h: stream MOMENTUM), which changes every update_gap steps, kappa of the paper.  b2_t = 1 - t^-0.8:
+ *     R[i] <- b2_t R[i] + (1 - b2_t) mean_j (Ghat[i,j]^2 + 1e-30),   C[j] likewise over i
+ *     u = Ghat / sqrt(R C^T / mean(R));  z = (1 - b1) u + b1 (back-projection of m);  P' and with it m change where due
+ *     m <- b1 m + (1 - b1) (projection of u);   z <- z / max(1, RMS(z));   lr_t = lr max(1e-3, RMS(W))
+ *     W <- W - lr_t decay W - lr_t z
  * adamw (PyTorch's order of operations):
  *     W <- W - lr decay W;  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
  *     W <- W - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + adamw_eps) */
@@ -65,10 +83,15 @@ typedef enum vlorp_rule {
     VLORP_RULE_VLORP_OS = 2,
     VLORP_RULE_VLORP_SS = 3,
     VLORP_RULE_VLORP_SGD = 4,
-    VLORP_RULE_SGD = 5
+    VLORP_RULE_SGD = 5,
+    VLORP_RULE_GALORE = 8,
+    VLORP_RULE_FIRA = 9,
+    VLORP_RULE_APOLLO = 10,
+    VLORP_RULE_APOLLO_MINI = 11,
+    VLORP_RULE_FLORA = 12
 } vlorp_rule;
 
-/* What becomes of m when P changes (a matrix kept exact has a P that never changes). */
+/* What becomes of m when P changes (a matrix kept exact has a P that never changes), under projfactor and vlorp_ss. */
 typedef enum vlorp_momentum {
     VLORP_MOMENTUM_RESET = 0,     /* m = 0, t1 = 0 */
     VLORP_MOMENTUM_TRANSPORT = 1, /* right: m <- m s P_old^T P_new per slice; left: its mirror */
@@ -87,7 +110,7 @@ typedef vlorp_status vlorp_all_reduce(void *ctx, float *data, int64_t n, vlorp_e
 typedef struct vlorp_optimizer_config {
     uint64_t seed;             /*                                                       42    */
     double beta1, beta2;       /* in [0, 1)                                             0.9, 0.999 */
-    double eps;                /* in (0, 1), of projfactor                              1e-6  */
+    double eps;                /* in (0, 1), of the projecting rules                    1e-6  */
     double adamw_eps;          /* in (0, 1), of adamw; PyTorch's own default is 1e-8    1e-6  */
     double scale;              /* alpha > 0, multiplies Ghat                            1     */
     int64_t update_gap;        /* tau >= 1, steps between two draws of P                30    */
@@ -217,7 +240,8 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_discard(vlorp_optimizer *op
 
 /* *norm = the norm of all gradients together, times grad_scale.  A projected matrix enters with an
  * unbiased estimate of its ||G||^2: normal (d/r) tr(K^-1 sum S^T S), K = P^T P; rademacher ||S||^2 / r; svd ||S||^2;
- * exact matrices exactly.  The first call of a step reduces over the ranks and ends accumulation.
+ * exact matrices, and those whose whole gradient is summed, exactly.  The first call of a step reduces over the
+ * ranks and ends accumulation.
  * Errors: E_NUMERIC naming the first parameter with a value that is not finite (weights and state are
  * untouched; discard, then go on or stop), what all_reduce returns. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_norm(vlorp_optimizer *optimizer, double grad_scale, double *norm,
@@ -249,7 +273,8 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optim
                                                                      vlorp_err *err);
 
 /* The basis of an svd matrix.  At a refresh, step 0 included, P is taken from a gradient that the caller
- * makes with one forward and backward more, before the step's first accumulation: P = the r leading
+ * makes with one forward and backward more, before the step's first accumulation (under rules that sum the whole
+ * gradient no probe is wanted: norm and step take P from it): P = the r leading
  * eigenvectors of the d x d Gram matrix of the re-read G, the largest entry of each positive.  Nothing is
  * accumulated.  Momentum moves as the policy says.
  *   wants_probe    true: parameter id is svd and its P is not yet that of the step to come
@@ -290,7 +315,7 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_add_rows(vlorp_optimi
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_end(vlorp_optimizer *optimizer, int id, vlorp_err *err);
 
 /* State between two steps, besides the step count, as named tensors: `parameter` and `field` together
- * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, projection).  data may be
+ * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, update_norm, projection).  data may be
  * read and written; its values are the whole state, so copying them out and in, and set_steps_taken,
  * resumes bit-exactly. */
 typedef struct vlorp_state_tensor {

@@ -57,7 +57,8 @@ typedef enum vlorp_stream {
     VLORP_STREAM_INIT = 5,
     VLORP_STREAM_SPLIT = 6,  /* which examples are held out */
     VLORP_STREAM_SUMS = 7,   /* rounding of bfloat16 sums of gradients */
-    VLORP_STREAM_MOMENTS = 8 /* rounding of bfloat16 moments */
+    VLORP_STREAM_MOMENTS = 8, /* rounding of bfloat16 moments */
+    VLORP_STREAM_MOMENTUM = 9 /* the projection of a momentum that has one of its own (flora) */
 } vlorp_stream;
 
 /* One sequence; plain data, copied freely. */

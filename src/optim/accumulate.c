@@ -46,7 +46,7 @@ static vlorp_status begin(vlorp_optimizer *o, int id, bool vector, int64_t T, vl
         VLORP_FAIL(err, VLORP_E_ARG, "%s: %lld tokens in one call; max_tokens is %lld", name, (long long)T,
                    (long long)o->config.max_tokens);
     }
-    if (vlorpi_slot_is_svd(*slot) && (*slot)->basis_refresh != vlorpi_refresh(o)) {
+    if (vlorpi_slot_is_probed(*slot) && (*slot)->basis_refresh != vlorpi_refresh(o, *slot)) {
         VLORP_FAIL(err, VLORP_E_STATE, "%s: svd needs a probe before this step's first gradient", name);
     }
     (*slot)->holds_sums = true;
@@ -79,7 +79,7 @@ static void add_left_row(const job *j, int64_t i, const float *row, int64_t j0, 
 {
     const vlorp_projection_used *p = &j->slot->proj;
     for (int64_t q = 0; q < p->r; q++) {
-        float *S = j->slot->grad + (q * p->c + i % p->c) * p->u_dim + j0;
+        float *S = j->out + (q * p->c + i % p->c) * p->u_dim + j0;
         j->o->kernels->axpy(S, j->o->scratch.p[i / p->c * p->r + q], row + j0, n);
     }
 }
@@ -95,14 +95,15 @@ static void project_columns_item(void *arg, int64_t item, int thread)
 }
 
 /* Rows [first_row, first_row + n_rows) of G into S, where S is not coarse. */
-static void accumulate_rows_of_g(vlorp_optimizer *o, const vlorpi_slot *slot, const float *g, int64_t ldg,
-                                 int64_t first_row, int64_t n_rows)
+static void project_rows_of_g(vlorp_optimizer *o, const vlorpi_slot *slot, float *S, const float *g, int64_t ldg,
+                              int64_t first_row, int64_t n_rows)
 {
     bool right = vlorpi_slot_is_right(slot);
     job j = {.o = o, .slot = slot, .in = g, .ld_in = ldg, .first_row = first_row, .n_rows = n_rows, .width = slot->m};
     j.ld_out = right ? slot->proj.M : slot->m;
-    j.out = slot->grad + first_row * j.ld_out;
+    j.out = S;
     if (slot->proj.exact || right) {
+        j.out += first_row * j.ld_out;
         vlorpi_for_each(&o->config.exec, vlorpi_divide_up(n_rows, ROWS_PER_ITEM),
                         slot->proj.exact ? add_rows_item : project_rows_item, &j);
     } else {
@@ -132,6 +133,41 @@ static void transpose(const vlorp_optimizer *o, float *out, const float *in, int
     vlorpi_for_each(&o->config.exec, n, transpose_row_item, &t);
 }
 
+/* S += the projection of G as one product of matrices per slice; a transposed left G has no such slices but one. */
+static void project_by_gemm(vlorp_optimizer *o, const vlorpi_slot *slot, float *S, const float *g, int64_t ldg)
+{
+    const vlorp_projection_used *p = &slot->proj;
+    vlorpi_gemm_operand P = vlorpi_gemm_rows(o->scratch.p, VLORP_F32, p->r);
+    vlorpi_gemm_operand Pt = vlorpi_gemm_transposed(o->scratch.p, VLORP_F32, p->r);
+    for (int64_t k = 0; k < p->c; k++) {
+        if (vlorpi_slot_is_right(slot)) {
+            vlorpi_gemm_operand slice = slot->transposed ? vlorpi_gemm_transposed(g + k * p->d * ldg, VLORP_F32, ldg)
+                                                         : vlorpi_gemm_rows(g + k * p->d, VLORP_F32, ldg);
+            vlorpi_gemm(&o->gemm, S + k * p->r, p->M, true, slice, P, p->u_dim, p->r, p->d);
+        } else {
+            vlorpi_gemm_operand slice = slot->transposed ? vlorpi_gemm_transposed(g, VLORP_F32, ldg)
+                                                         : vlorpi_gemm_rows(g + k * ldg, VLORP_F32, p->c * ldg);
+            vlorpi_gemm(&o->gemm, S + k * p->u_dim, p->c * p->u_dim, true, Pt, slice, p->r, p->u_dim, p->d);
+        }
+    }
+}
+
+void vlorpi_project(vlorp_optimizer *o, const vlorpi_slot *slot, float *S, const float *g, int64_t ldg)
+{
+    bool has_slices = !slot->transposed || vlorpi_slot_is_right(slot) || slot->proj.c == 1;
+    if (slot->proj.r >= VLORPI_GEMM_RANK && has_slices && !slot->proj.exact) {
+        project_by_gemm(o, slot, S, g, ldg);
+    } else if (!slot->transposed) {
+        project_rows_of_g(o, slot, S, g, ldg, 0, slot->n);
+    } else {
+        for (int64_t i = 0; i < slot->n; i += VLORPI_TRANSPOSE_ROWS) {
+            int64_t n = vlorpi_min(VLORPI_TRANSPOSE_ROWS, slot->n - i);
+            transpose(o, o->scratch.tile, g + i, ldg, n, slot->m);
+            project_rows_of_g(o, slot, S, o->scratch.tile, slot->m, i, n);
+        }
+    }
+}
+
 vlorp_status vlorpi_check_gradient(const vlorpi_slot *slot, int64_t *ldg, vlorp_err *err)
 {
     int64_t width = vlorpi_slot_stored_width(slot);
@@ -148,7 +184,7 @@ vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *o, int id, const float 
     vlorpi_slot *slot;
     VLORP_TRY(begin(o, id, false, 0, &slot, err));
     VLORP_TRY(vlorpi_check_gradient(slot, &ldg, err));
-    if (!vlorpi_slot_projects(slot)) {
+    if (!vlorpi_slot_keeps_sums(slot)) {
         int64_t width = vlorpi_slot_stored_width(slot);
         job j = {.o = o, .slot = slot, .in = g, .ld_in = ldg, .n_rows = vlorpi_slot_n_stored_rows(slot),
                  .out = slot->grad, .ld_out = width, .width = width};
@@ -158,14 +194,8 @@ vlorp_status vlorp_optimizer_accumulate(vlorp_optimizer *o, int id, const float 
     vlorpi_prepare_projection(o, slot);
     if (vlorpi_slot_is_coarse(slot)) {
         vlorpi_coarse_accumulate(o, slot, g, ldg);
-    } else if (!slot->transposed) {
-        accumulate_rows_of_g(o, slot, g, ldg, 0, slot->n);
     } else {
-        for (int64_t i = 0; i < slot->n; i += VLORPI_TRANSPOSE_ROWS) {
-            int64_t n = vlorpi_min(VLORPI_TRANSPOSE_ROWS, slot->n - i);
-            transpose(o, o->scratch.tile, g + i, ldg, n, slot->m);
-            accumulate_rows_of_g(o, slot, o->scratch.tile, slot->m, i, n);
-        }
+        vlorpi_project(o, slot, slot->grad, g, ldg);
     }
     vlorpi_close_sums(o, slot);
     return VLORP_OK;
@@ -233,14 +263,14 @@ vlorp_status vlorp_optimizer_accumulate_factors(vlorp_optimizer *o, int id, cons
     const float *factor[2] = {dy, x};
     int64_t ld[2] = {ldy, ldx};
     int64_t width[2] = {slot->n, slot->m};
-    if (vlorpi_slot_projects(slot) && !slot->proj.exact) {
+    if (vlorpi_slot_keeps_sums(slot) && !slot->proj.exact) {
         int side = vlorpi_slot_is_right(slot) ? 1 : 0;
         project_tokens(o, slot, factor[side], ld[side], T);
         factor[side] = o->scratch.factors;
         ld[side] = slot->proj.M;
         width[side] = slot->proj.M;
     }
-    int first = slot->transposed && !vlorpi_slot_projects(slot) ? 1 : 0;
+    int first = slot->transposed && !vlorpi_slot_keeps_sums(slot) ? 1 : 0;
     int second = 1 - first;
     vlorpi_gemm(&o->gemm, slot->grad, width[second], true,
                 vlorpi_gemm_transposed(factor[first], VLORP_F32, ld[first]),
@@ -312,7 +342,7 @@ vlorp_status vlorp_optimizer_accumulate_rows(vlorp_optimizer *o, int id, const i
              .width = slot->m,
              .ids = ids};
     vlorp_task *task = scatter_item;
-    if (vlorpi_slot_projects(slot) && !slot->proj.exact) {
+    if (vlorpi_slot_keeps_sums(slot) && !slot->proj.exact) {
         if (vlorpi_slot_is_right(slot)) {
             project_tokens(o, slot, dy, j.ld_in, T);
             j.in = o->scratch.factors;

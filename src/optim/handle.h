@@ -9,7 +9,8 @@
  *   coarse.c      what a factor below one does apart   projected_rules.c   vlorp_os, _ss, _sgd; sgd
  *   wide.c        sums and moments kept in bf16        probe.c, eigen.c    svd's P
  *   state_io.c    save and load                        lent.c              gradients that stay with the caller
- *   rules.c       the table of rules
+ *   rules.c       the table of rules                   whole_rules.c       fira and apollo, on the whole gradient
+ *   flora.c       flora
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -52,6 +53,7 @@ struct vlorpi_slot {
     bool holds_sums; /* something was accumulated in this step */
     float *row_sums; /* v_r [n] */
     float *col_sums; /* v_c [m] */
+    float *update_norm; /* of the last update, limited; 0: none yet */
 
     char name[];
 };
@@ -73,7 +75,10 @@ typedef struct vlorpi_scratch {
     float *rows;     /* [threads, 2, row_stride]: one row of the back-projection each, and one spare */
     float *tile;     /* rows of Ghat, of G, or of dY re-read; the G of probes that are begun */
     int64_t tile_floats;
-    float *wide_grad, *wide_moment; /* S and m_s of the one narrow parameter in work */
+    float *wide_grad;   /* S of the one narrow parameter in work, or of a whole gradient at its step */
+    float *wide_moment; /* m_s of the one narrow parameter in work */
+    float *direction; /* as S: Adam's direction on it */
+    float *whole;     /* [n, m] as the weight is stored: an update before it is scaled (flora) */
     double *eigen;   /* [d, d] Gram matrix and its vectors, then 2 d numbers */
     float *gram32;   /* [d, d] */
     double *partial; /* [n_partial]: parts of a sum of squares */
@@ -81,6 +86,7 @@ typedef struct vlorpi_scratch {
     int64_t row_stride;
     int p_slot; /* -1: p holds nothing */
     int64_t p_refresh;
+    vlorp_stream p_stream;
 } vlorpi_scratch;
 
 struct vlorp_optimizer {
@@ -125,9 +131,27 @@ static inline bool vlorpi_slot_has_subspace_moment(const vlorpi_slot *slot)
     return slot->traits->moment == VLORPI_SHAPE_SUMS;
 }
 
+/* Whether its gradient is kept as S. */
+static inline bool vlorpi_slot_keeps_sums(const vlorpi_slot *slot)
+{
+    return slot->traits->gradient == VLORPI_SHAPE_SUMS;
+}
+
+/* Whether its whole gradient is kept, and projected at the step. */
+static inline bool vlorpi_slot_projects_late(const vlorpi_slot *slot)
+{
+    return slot->traits->projects && !vlorpi_slot_keeps_sums(slot);
+}
+
 static inline bool vlorpi_slot_is_svd(const vlorpi_slot *slot)
 {
     return vlorpi_slot_projects(slot) && slot->distribution == VLORP_SVD && !slot->proj.exact;
+}
+
+/* Whether its P is taken from a gradient that the caller makes apart. */
+static inline bool vlorpi_slot_is_probed(const vlorpi_slot *slot)
+{
+    return vlorpi_slot_is_svd(slot) && vlorpi_slot_keeps_sums(slot);
 }
 
 /* A factor below one. */
@@ -211,10 +235,20 @@ static inline int64_t vlorpi_padded(int64_t d)
     return vlorpi_divide_up(d, VLORPI_OPTIM_PAD) * VLORPI_OPTIM_PAD;
 }
 
-/* The refresh number of the step to come. */
-static inline int64_t vlorpi_refresh(const vlorp_optimizer *optimizer)
+/* The number of the P of S in the step to come. */
+static inline int64_t vlorpi_refresh(const vlorp_optimizer *optimizer, const vlorpi_slot *slot)
 {
-    return optimizer->steps_taken / optimizer->config.update_gap;
+    return slot->traits->fresh ? optimizer->steps_taken : optimizer->steps_taken / optimizer->config.update_gap;
+}
+
+static inline vlorp_momentum vlorpi_slot_momentum(const vlorp_optimizer *optimizer, const vlorpi_slot *slot)
+{
+    switch (slot->traits->fate) {
+    case VLORPI_FATE_KEEP: return VLORP_MOMENTUM_KEEP;
+    case VLORPI_FATE_TRANSPORT: return VLORP_MOMENTUM_TRANSPORT;
+    case VLORPI_FATE_CONFIGURED: break;
+    }
+    return optimizer->config.momentum;
 }
 
 enum {
@@ -222,6 +256,7 @@ enum {
     VLORPI_TILE_FLOATS = 1 << 18, /* aimed at in a tile of Ghat or G */
     VLORPI_TRANSPOSE_ROWS = VLORPI_OPTIM_DRAWS, /* rows of Ghat that a transposed weight takes at once */
     VLORPI_SQUARES_PER_PART = 1 << 16, /* elements of one partial sum of squares */
+    VLORPI_WEIGHT_CHUNKS = 16,         /* that a weight's rows are cut in for its sum of squares */
     VLORPI_GEMM_RANK = 16              /* from this r on projections are products of the packed GEMM */
 };
 
@@ -253,11 +288,21 @@ void vlorpi_close_sums(vlorp_optimizer *optimizer, vlorpi_slot *slot);
 void vlorpi_open_moment(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
 void vlorpi_close_moment(vlorp_optimizer *optimizer, const vlorpi_slot *slot, int64_t step);
 
+/* s_like [u_dim, M] or [M, u_dim], accumulated: the projection of g, laid out as the weight with row stride ldg, by
+ * the P of scratch.p; not coarse. */
+void vlorpi_project(vlorp_optimizer *optimizer, const vlorpi_slot *slot, float *s_like, const float *g, int64_t ldg);
+
+/* Sum of squares of x [n], the same for any number of threads; n at most the elements of a parameter. */
+double vlorpi_sum_squares(const vlorp_optimizer *optimizer, const float *x, int64_t n);
+
+/* Gives every svd matrix whose whole gradient is kept the P of that gradient, where a refresh is due. */
+vlorp_status vlorpi_probe_whole_gradients(vlorp_optimizer *optimizer, vlorp_err *err);
+
 /* Rows [j0, j0 + n) of P, [n, r]: valid until the next call of this or of prepare. */
 const float *vlorpi_projection_rows(vlorp_optimizer *optimizer, const vlorpi_slot *slot, int64_t j0, int64_t n);
-/* n rows of P at refresh, from j0 on, into p. */
-void vlorpi_projection_make(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, float *p, int64_t refresh,
-                            int64_t j0, int64_t n);
+/* n rows, from j0 on, of the P with that number in the stream, into p. */
+void vlorpi_projection_make(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, vlorp_stream stream, float *p,
+                            int64_t number, int64_t j0, int64_t n);
 
 /* Coarse slots: how P is cut.  right: columns of W per tile; left: rows of W per tile (f rows of P each). */
 int64_t vlorpi_coarse_extent(const vlorpi_slot *slot);
@@ -315,8 +360,15 @@ bool vlorpi_eigen_leading(float *p, double *a, double *work, int64_t d, int64_t 
 
 /* Makes scratch.p the projection in force now, and scratch.pt for right. */
 void vlorpi_prepare_projection(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+/* The same for another P of a slot that is neither coarse nor svd. */
+void vlorpi_prepare_projection_of(vlorp_optimizer *optimizer, const vlorpi_slot *slot, vlorp_stream stream,
+                                  int64_t number);
 /* scratch.k = P^T P and scratch.kw from it; after vlorpi_prepare_projection. */
 void vlorpi_prepare_gram(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+/* scratch.u_sums and s_sums = the sums of squares of S's back-projection, without s; not coarse, after
+ * vlorpi_prepare_projection.  after_chunk as below. */
+typedef void vlorpi_chunk_task(void *arg, int64_t begin, int64_t end);
+void vlorpi_square_sums(vlorp_optimizer *optimizer, const vlorpi_slot *slot, vlorpi_chunk_task *after_chunk, void *arg);
 /* scratch.bridge = s P_old^T P for the refresh before this one. */
 void vlorpi_prepare_bridge(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
 /* scratch.bridge (+)= p_old^T p over n rows [n, r] of each. */
@@ -325,7 +377,6 @@ void vlorpi_bridge_rows(vlorp_optimizer *optimizer, const vlorpi_slot *slot, con
 
 /* scratch.q part 0 = the lagged sums of S; u_sums too when wanted.  after_chunk, if given, runs for
  * each chunk of u_dim once its sums are taken, on the same thread. */
-typedef void vlorpi_chunk_task(void *arg, int64_t begin, int64_t end);
 void vlorpi_projected_sums(vlorp_optimizer *optimizer, const vlorpi_slot *slot, bool want_u_sums,
                            vlorpi_chunk_task *after_chunk, void *arg);
 
@@ -341,6 +392,10 @@ void vlorpi_vlorp_os_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const v
 void vlorpi_vlorp_ss_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_vlorp_sgd_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_sgd_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_fira_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_apollo_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_apollo_mini_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_flora_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_adamw_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 
 /* The draws of a step for one parameter, or NULL under nearest rounding; *rng is its storage. */

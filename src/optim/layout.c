@@ -51,34 +51,37 @@ int64_t vlorpi_slot_n_chunks(const vlorpi_slot *slot)
 static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
     const vlorpi_rule_traits *rule = slot->traits;
-    size_t width = slot->narrow ? sizeof(uint16_t) : sizeof(float);
+    bool narrow_grad = slot->narrow && vlorpi_slot_keeps_sums(slot);
+    bool narrow_moment = slot->narrow && vlorpi_slot_has_subspace_moment(slot);
     int64_t n_grad = slot->is_lent ? 0 : vlorpi_slot_gradient_elements(slot);
-    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, width);
+    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, narrow_grad ? sizeof(uint16_t) : sizeof(float));
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
-    bool subspace = vlorpi_slot_has_subspace_moment(slot);
-    void *moment = take(state, vlorpi_slot_elements(slot, rule->moment), subspace ? width : sizeof(float));
+    void *moment = take(state, vlorpi_slot_elements(slot, rule->moment),
+                        narrow_moment ? sizeof(uint16_t) : sizeof(float));
     float *moment2 = take_f32(state, vlorpi_slot_elements(slot, rule->moment2));
     float *row_sums = take_f32(state, rule->row_column_sums ? slot->n : 0);
     float *col_sums = take_f32(state, rule->row_column_sums ? slot->m : 0);
+    float *update_norm = take_f32(state, rule->limited);
     float *basis = NULL;
     if (vlorpi_slot_is_svd(slot)) {
         basis = take_f32(&c[VLORP_MEMORY_PROJECTION], vlorpi_product(slot->proj.d, slot->proj.r));
     }
     if (real) {
-        slot->grad16 = slot->narrow ? grad : NULL;
-        slot->moment16 = slot->narrow && subspace ? moment : NULL;
-        slot->grad = slot->narrow ? NULL : grad; /* narrow: set to the shared buffers once they are cut */
-        slot->moment = slot->narrow && subspace ? NULL : moment;
+        slot->grad16 = narrow_grad ? grad : NULL;
+        slot->moment16 = narrow_moment ? moment : NULL;
+        slot->grad = narrow_grad ? NULL : grad; /* narrow: set to the shared buffers once they are cut */
+        slot->moment = narrow_moment ? NULL : moment;
         slot->moment2 = moment2;
         slot->row_sums = row_sums;
         slot->col_sums = col_sums;
+        slot->update_norm = update_norm;
         slot->basis = basis;
     }
 }
 
 /* The largest of each scratch buffer over all parameters. */
 typedef struct needs {
-    int64_t p, p_old, pt, kw, rr, q, factors, u, s, row, partial, tile, wide, wide_moment, dd, d;
+    int64_t p, p_old, pt, kw, rr, q, factors, u, s, row, partial, tile, wide, wide_moment, direction, whole, dd, d;
 } needs;
 
 static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optimizer *o)
@@ -88,7 +91,7 @@ static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optim
     int64_t rows = vlorpi_coarse_extent(slot) * (vlorpi_slot_is_right(slot) ? 1 : proj->f);
     int64_t p = whole >= 0 && whole <= VLORPI_P_FLOATS ? whole : vlorpi_product(rows, proj->r);
     most->p = p < 0 ? p : vlorpi_max(most->p, p);
-    if (o->config.momentum == VLORP_MOMENTUM_TRANSPORT) {
+    if (vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT) {
         most->p_old = p < 0 ? p : vlorpi_max(most->p_old, p);
     }
     most->tile = vlorpi_max(most->tile, vlorpi_coarse_tile_floats(slot, o->config.max_tokens));
@@ -104,9 +107,28 @@ static void probe_needs(needs *most, const vlorpi_slot *slot)
     most->d = vlorpi_max(most->d, slot->proj.d);
 }
 
+/* What a rule takes beyond the projection: S and Adam's direction where the whole gradient is kept, the update where it
+ * is scaled as a whole, S and its moment where they are widened. */
+static void rule_needs(needs *most, const vlorpi_slot *slot)
+{
+    int64_t n_sums = vlorpi_slot_elements(slot, VLORPI_SHAPE_SUMS);
+    bool late = vlorpi_slot_projects_late(slot);
+    most->direction = vlorpi_max(most->direction, late ? n_sums : 0);
+    most->wide = vlorpi_max(most->wide, late || slot->narrow ? n_sums : 0);
+    if (slot->narrow && vlorpi_slot_has_subspace_moment(slot)) {
+        most->wide_moment = vlorpi_max(most->wide_moment, n_sums);
+    }
+    if (slot->traits->fresh) {
+        most->whole = vlorpi_max(most->whole, slot->n * slot->m);
+        most->partial = vlorpi_max(most->partial, VLORPI_WEIGHT_CHUNKS);
+    }
+    if (late || slot->traits->fresh) {
+        most->partial = vlorpi_max(most->partial, vlorpi_divide_up(slot->n * slot->m, VLORPI_SQUARES_PER_PART));
+    }
+}
+
 static needs find_needs(const vlorp_optimizer *o)
 {
-    bool transport = o->config.momentum == VLORP_MOMENTUM_TRANSPORT;
     needs most = {0};
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         if (!vlorpi_slot_projects(slot)) {
@@ -120,7 +142,8 @@ static needs find_needs(const vlorp_optimizer *o)
             coarse_needs(&most, slot, o);
         } else {
             most.p = vlorpi_max(most.p, proj->d * proj->r);
-            most.p_old = transport ? most.p : 0;
+            bool transports = vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT;
+            most.p_old = vlorpi_max(most.p_old, transports ? proj->d * proj->r : 0);
         }
         if (!vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_right(slot)) {
             most.pt = vlorpi_max(most.pt, vlorpi_padded(proj->d) * proj->r);
@@ -132,16 +155,13 @@ static needs find_needs(const vlorp_optimizer *o)
             most.tile = vlorpi_max(most.tile, vlorpi_product(slot->m, VLORPI_TRANSPOSE_ROWS));
             most.row = vlorpi_max(most.row, slot->n);
         }
-        if (slot->narrow) {
-            int64_t n_sums = vlorpi_product(proj->u_dim, proj->M);
-            most.wide = vlorpi_max(most.wide, n_sums);
-            most.wide_moment = vlorpi_max(most.wide_moment, vlorpi_slot_has_subspace_moment(slot) ? n_sums : 0);
-        }
-        most.kw = vlorpi_max(most.kw, rM);
-        most.rr = vlorpi_max(most.rr, vlorpi_product(proj->r, proj->r));
-        most.q = vlorpi_max(most.q, vlorpi_product(rM, vlorpi_slot_n_chunks(slot)));
-        if (!proj->exact) {
-            most.factors = vlorpi_max(most.factors, vlorpi_product(o->config.max_tokens, proj->M));
+        rule_needs(&most, slot);
+        if (vlorpi_slot_keeps_sums(slot)) {
+            most.kw = vlorpi_max(most.kw, rM);
+            most.rr = vlorpi_max(most.rr, vlorpi_product(proj->r, proj->r));
+            most.q = vlorpi_max(most.q, vlorpi_product(rM, vlorpi_slot_n_chunks(slot)));
+            most.factors =
+                vlorpi_max(most.factors, proj->exact ? 0 : vlorpi_product(o->config.max_tokens, proj->M));
         }
         most.u = vlorpi_max(most.u, proj->u_dim);
         most.s = vlorpi_max(most.s, proj->s_dim);
@@ -173,6 +193,8 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
     s.tile_floats = most.tile;
     s.wide_grad = take_f32(c, most.wide);
     s.wide_moment = take_f32(c, most.wide_moment);
+    s.direction = take_f32(c, most.direction);
+    s.whole = take_f32(c, most.whole);
     s.eigen = take(c, most.dd > 0 ? most.dd + 2 * most.d : most.dd, sizeof(double));
     s.gram32 = take_f32(c, most.dd);
     s.partial = take(c, most.partial, sizeof(double));
@@ -283,7 +305,7 @@ vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
     o->slots = o->blocks[VLORP_MEMORY_OTHER];
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         o->slots[slot->id] = slot;
-        slot->grad = slot->narrow ? o->scratch.wide_grad : slot->grad;
+        slot->grad = slot->grad16 != NULL ? o->scratch.wide_grad : slot->grad;
         slot->moment = slot->moment16 != NULL ? o->scratch.wide_moment : slot->moment;
     }
     if (!o->gemm_is_borrowed) {

@@ -4,7 +4,7 @@
 vlorpi_momentum_step vlorpi_momentum_at(const vlorp_optimizer *o, const vlorpi_slot *slot, int64_t t)
 {
     int64_t since_refresh = (t - 1) % o->config.update_gap;
-    bool resets = o->config.momentum == VLORP_MOMENTUM_RESET && !slot->proj.exact;
+    bool resets = vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_RESET && !slot->proj.exact;
     return (vlorpi_momentum_step){
         /* svd's moment is carried over when the probe makes its new P */
         .refreshed = since_refresh == 0 && t > 1 && !slot->proj.exact && !vlorpi_slot_is_svd(slot),

@@ -110,7 +110,8 @@ static double projected_norm(vlorp_optimizer *o, const vlorpi_slot *slot)
 
 typedef struct squares {
     const vlorp_optimizer *o;
-    const vlorpi_slot *slot;
+    const vlorpi_slot *lender; /* NULL: x holds them */
+    const float *x;
     int64_t n;
 } squares;
 
@@ -121,28 +122,40 @@ static void squares_item(void *arg, int64_t item, int thread)
     int64_t begin = item * VLORPI_SQUARES_PER_PART;
     int64_t end = vlorpi_min(q->n, begin + VLORPI_SQUARES_PER_PART);
     double sum = 0;
-    if (!q->slot->is_lent) {
-        sum = q->o->kernels->sum_squares(q->slot->grad + begin, end - begin);
+    if (q->lender == NULL) {
+        sum = q->o->kernels->sum_squares(q->x + begin, end - begin);
     }
-    for (int64_t at = begin; q->slot->is_lent && at < end; at += VLORPI_LENT_PIECE) {
+    for (int64_t at = begin; q->lender != NULL && at < end; at += VLORPI_LENT_PIECE) {
         float piece[VLORPI_LENT_PIECE];
         int64_t n = vlorpi_min(VLORPI_LENT_PIECE, end - at);
-        vlorpi_read_lent(piece, q->slot, at, n);
+        vlorpi_read_lent(piece, q->lender, at, n);
         sum += q->o->kernels->sum_squares(piece, n);
     }
     q->o->scratch.partial[item] = sum;
 }
 
-static double exact_norm(const vlorp_optimizer *o, const vlorpi_slot *slot)
+static double add_up(squares *q)
 {
-    squares q = {o, slot, slot->n * slot->m};
-    int64_t n_parts = vlorpi_divide_up(q.n, VLORPI_SQUARES_PER_PART);
-    vlorpi_for_each(&o->config.exec, n_parts, squares_item, &q);
+    const vlorp_optimizer *o = q->o;
+    int64_t n_parts = vlorpi_divide_up(q->n, VLORPI_SQUARES_PER_PART);
+    vlorpi_for_each(&o->config.exec, n_parts, squares_item, q);
     double sum = 0;
     for (int64_t i = 0; i < n_parts; i++) {
         sum += o->scratch.partial[i];
     }
     return sum;
+}
+
+double vlorpi_sum_squares(const vlorp_optimizer *o, const float *x, int64_t n)
+{
+    squares q = {.o = o, .x = x, .n = n};
+    return add_up(&q);
+}
+
+static double exact_norm(const vlorp_optimizer *o, const vlorpi_slot *slot)
+{
+    squares q = {.o = o, .lender = slot->is_lent ? slot : NULL, .x = slot->grad, .n = slot->n * slot->m};
+    return add_up(&q);
 }
 
 /* Sums over ranks once, then takes the norm of the sums. */
@@ -165,7 +178,7 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
         if (slot->is_lent && slot->lent == NULL) {
             continue;
         }
-        double squared = vlorpi_slot_projects(slot) ? projected_norm(o, slot) : exact_norm(o, slot);
+        double squared = vlorpi_slot_keeps_sums(slot) ? projected_norm(o, slot) : exact_norm(o, slot);
         if (!isfinite(squared) && o->bad_slot < 0) {
             o->bad_slot = slot->id;
         }

@@ -29,8 +29,8 @@ static void fill_item(void *arg, int64_t item, int thread)
 }
 
 /* The same numbers as vlorp_projection_fill, on all threads. */
-void vlorpi_projection_make(const vlorp_optimizer *o, const vlorpi_slot *slot, float *p, int64_t refresh, int64_t j0,
-                            int64_t n)
+void vlorpi_projection_make(const vlorp_optimizer *o, const vlorpi_slot *slot, vlorp_stream stream, float *p,
+                            int64_t number, int64_t j0, int64_t n)
 {
     int64_t r = slot->proj.r;
     if (slot->proj.exact) {
@@ -42,7 +42,7 @@ void vlorpi_projection_make(const vlorp_optimizer *o, const vlorpi_slot *slot, f
         return;
     }
     filling f = {p, (uint64_t)(j0 * r), n * r,
-                 vlorp_rng_make(o->config.seed, slot->name_hash, VLORP_STREAM_PROJECTION, (uint64_t)refresh),
+                 vlorp_rng_make(o->config.seed, slot->name_hash, stream, (uint64_t)number),
                  slot->distribution};
     vlorpi_for_each(&o->config.exec, vlorpi_divide_up(f.n, FILL_ENTRIES), fill_item, &f);
 }
@@ -63,23 +63,27 @@ const float *vlorpi_projection_rows(vlorp_optimizer *o, const vlorpi_slot *slot,
         return o->scratch.p + j0 * slot->proj.r;
     }
     o->scratch.p_slot = -1;
-    vlorpi_projection_make(o, slot, o->scratch.p, vlorpi_refresh(o), j0, n);
+    vlorpi_projection_make(o, slot, VLORP_STREAM_PROJECTION, o->scratch.p, vlorpi_refresh(o, slot), j0, n);
     return o->scratch.p;
 }
 
 void vlorpi_prepare_projection(vlorp_optimizer *o, const vlorpi_slot *slot)
 {
+    if (is_whole(slot) && !(vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_svd(slot))) {
+        vlorpi_prepare_projection_of(o, slot, VLORP_STREAM_PROJECTION, vlorpi_refresh(o, slot));
+    }
+}
+
+void vlorpi_prepare_projection_of(vlorp_optimizer *o, const vlorpi_slot *slot, vlorp_stream stream, int64_t number)
+{
     vlorpi_scratch *s = &o->scratch;
-    int64_t refresh = vlorpi_refresh(o);
-    if (!is_whole(slot) || (vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_svd(slot))) {
+    if (s->p_slot == slot->id && s->p_refresh == number && s->p_stream == stream) {
         return;
     }
-    if (s->p_slot == slot->id && s->p_refresh == refresh) {
-        return;
-    }
-    vlorpi_projection_make(o, slot, s->p, refresh, 0, slot->proj.d);
+    vlorpi_projection_make(o, slot, stream, s->p, number, 0, slot->proj.d);
     s->p_slot = slot->id;
-    s->p_refresh = refresh;
+    s->p_refresh = number;
+    s->p_stream = stream;
     if (!vlorpi_slot_is_right(slot) || vlorpi_slot_is_coarse(slot)) {
         return;
     }
@@ -167,7 +171,7 @@ void vlorpi_prepare_bridge(vlorp_optimizer *o, const vlorpi_slot *slot)
     int64_t step = rows_at_once(slot);
     for (int64_t j = 0; j < slot->proj.d; j += step) {
         int64_t n = vlorpi_min(step, slot->proj.d - j);
-        vlorpi_projection_make(o, slot, s->p_old, vlorpi_refresh(o) - 1, j, n);
+        vlorpi_projection_make(o, slot, VLORP_STREAM_PROJECTION, s->p_old, vlorpi_refresh(o, slot) - 1, j, n);
         vlorpi_bridge_rows(o, slot, s->p_old, vlorpi_projection_rows(o, slot, j, n), n, j > 0);
     }
     for (int64_t e = 0; e < slot->proj.r * slot->proj.r; e++) {

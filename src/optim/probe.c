@@ -10,7 +10,8 @@
 bool vlorp_optimizer_wants_probe(const vlorp_optimizer *o, int id)
 {
     const vlorpi_slot *slot = vlorpi_optimizer_slot(o, id, NULL);
-    return slot != NULL && o->committed && vlorpi_slot_is_svd(slot) && slot->basis_refresh != vlorpi_refresh(o);
+    return slot != NULL && o->committed && vlorpi_slot_is_probed(slot) &&
+           slot->basis_refresh != vlorpi_refresh(o, slot);
 }
 
 bool vlorp_optimizer_probe_is_begun(const vlorp_optimizer *o, int id)
@@ -27,8 +28,8 @@ static vlorp_status find(const vlorp_optimizer *o, int id, int64_t T, vlorpi_slo
         return VLORP_E_ARG;
     }
     const char *name = (*slot)->name;
-    if (!vlorpi_slot_is_svd(*slot)) {
-        VLORP_FAIL(err, VLORP_E_ARG, "%s is not projected by svd", name);
+    if (!vlorpi_slot_is_probed(*slot)) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s is not projected by the svd of a probe", name);
     }
     if (!o->committed || o->reduced || (*slot)->holds_sums) {
         VLORP_FAIL(err, VLORP_E_STATE, "%s: a probe comes after commit and before the step's first gradient", name);
@@ -140,11 +141,12 @@ static vlorp_status finish(vlorp_optimizer *o, vlorpi_slot *slot, vlorp_err *err
     if (!vlorpi_eigen_leading(p, s->eigen, s->eigen + d * d, d, slot->proj.r)) {
         VLORP_FAIL(err, VLORP_E_NUMERIC, "%s: the eigenvectors of its probe gradient were not found", slot->name);
     }
-    if (o->config.momentum == VLORP_MOMENTUM_TRANSPORT && vlorpi_slot_has_subspace_moment(slot) && o->steps_taken > 0) {
+    if (vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT && vlorpi_slot_has_subspace_moment(slot) &&
+        o->steps_taken > 0) {
         carry(o, slot, p);
     }
     memcpy(slot->basis, p, (size_t)(d * slot->proj.r) * sizeof *p);
-    slot->basis_refresh = vlorpi_refresh(o);
+    slot->basis_refresh = vlorpi_refresh(o, slot);
     o->scratch.p_slot = -1;
     return VLORP_OK;
 }
@@ -260,4 +262,29 @@ vlorp_status vlorp_optimizer_probe_rows(vlorp_optimizer *o, int id, const int32_
     VLORP_TRY(begin(o, slot, err));
     add_rows(o, slot, ids, dy, ldy, T);
     return end(o, slot, err);
+}
+
+/* Whether P is that of the very gradient of the step. */
+static bool is_of_the_step(const vlorpi_slot *slot)
+{
+    return vlorpi_slot_is_svd(slot) && vlorpi_slot_projects_late(slot);
+}
+
+/* A failure leaves no P behind that the step did not use. */
+vlorp_status vlorpi_probe_whole_gradients(vlorp_optimizer *o, vlorp_err *err)
+{
+    vlorp_status status = VLORP_OK;
+    for (vlorpi_slot *slot = o->first; slot != NULL && status == VLORP_OK; slot = slot->next) {
+        if (is_of_the_step(slot) && slot->basis_refresh != vlorpi_refresh(o, slot)) {
+            (void)take_room(o, slot); /* no probe is begun at a step, and one matrix always fits */
+            add(o, slot, slot->grad, vlorpi_slot_stored_width(slot));
+            status = end(o, slot, err);
+        }
+    }
+    for (vlorpi_slot *slot = o->first; slot != NULL && status != VLORP_OK; slot = slot->next) {
+        if (is_of_the_step(slot) && o->steps_taken % o->config.update_gap == 0) {
+            slot->basis_refresh = -1;
+        }
+    }
+    return status;
 }

@@ -98,7 +98,7 @@ void vlorpi_vlorp_ss_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_st
     vlorpi_open_sums(o, slot);
     vlorpi_open_moment(o, slot);
     vlorpi_prepare_projection(o, slot);
-    if (m.refreshed && o->config.momentum == VLORP_MOMENTUM_TRANSPORT) {
+    if (m.refreshed && vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT) {
         vlorpi_prepare_bridge(o, slot);
         vlorpi_momentum_transport(o, slot);
     }

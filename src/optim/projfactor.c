@@ -39,16 +39,29 @@ static void moment_chunk(void *arg, int64_t begin, int64_t end)
     }
 }
 
+typedef struct quadratic_job {
+    const vlorp_optimizer *o;
+    const vlorpi_slot *slot;
+} quadratic_job;
+
 static void quadratic_item(void *arg, int64_t item, int thread)
 {
     (void)thread;
-    const job *j = arg;
+    const quadratic_job *j = arg;
     const vlorp_projection_used *p = &j->slot->proj;
     bool right = vlorpi_slot_is_right(j->slot);
     int64_t begin = item * QUADRATIC_PER_ITEM;
     j->o->kernels->quadratic(j->o->scratch.s_sums, right ? p->d : 1, right ? 1 : p->c, j->o->scratch.p,
                              j->o->scratch.q, vlorpi_slot_slices(j->slot), begin,
                              vlorpi_min(p->d, begin + QUADRATIC_PER_ITEM));
+}
+
+void vlorpi_square_sums(vlorp_optimizer *o, const vlorpi_slot *slot, vlorpi_chunk_task *after_chunk, void *arg)
+{
+    quadratic_job j = {o, slot};
+    vlorpi_prepare_gram(o, slot);
+    vlorpi_projected_sums(o, slot, true, after_chunk, arg);
+    vlorpi_for_each(&o->config.exec, vlorpi_divide_up(slot->proj.d, QUADRATIC_PER_ITEM), quadratic_item, &j);
 }
 
 static void moment_item(void *arg, int64_t item, int thread)
@@ -77,8 +90,7 @@ static void first_pass(job *j)
 {
     vlorp_optimizer *o = j->o;
     vlorpi_slot *slot = j->slot;
-    vlorpi_projected_sums(o, slot, true, moment_chunk, j);
-    vlorpi_for_each(&o->config.exec, vlorpi_divide_up(slot->proj.d, QUADRATIC_PER_ITEM), quadratic_item, j);
+    vlorpi_square_sums(o, slot, moment_chunk, j);
     bool right = vlorpi_slot_is_right(slot);
     float *u_state = right ? slot->row_sums : slot->col_sums;
     float *s_state = right ? slot->col_sums : slot->row_sums;
@@ -127,14 +139,13 @@ void vlorpi_projfactor_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_
     vlorpi_open_sums(o, slot);
     vlorpi_open_moment(o, slot);
     vlorpi_prepare_projection(o, slot);
-    if (m.refreshed && c->momentum == VLORP_MOMENTUM_TRANSPORT) {
+    if (m.refreshed && vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT) {
         vlorpi_prepare_bridge(o, slot);
         vlorpi_momentum_transport(o, slot);
     }
     if (vlorpi_slot_is_coarse(slot)) {
         coarse_first_pass(&j);
     } else {
-        vlorpi_prepare_gram(o, slot);
         first_pass(&j);
     }
     second_pass(&j);

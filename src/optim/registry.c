@@ -198,6 +198,13 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
         if (want.transposed && vlorpi_slot_is_coarse(&want)) {
             VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: a transposed matrix takes factors from 1 on", matrix->name);
         }
+        if (want.traits->fine && vlorpi_slot_is_coarse(&want)) {
+            VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: its rule takes factors from 1 on", matrix->name);
+        }
+        if (want.traits->fresh && vlorpi_slot_is_svd(&want)) {
+            VLORP_FAIL(err, VLORP_E_UNSUPPORTED,
+                       "%s: its rule draws P anew in every step: normal or rademacher, not svd", matrix->name);
+        }
         want.narrow = o->config.state_dtype == VLORP_BF16;
     }
     return append(o, &want, matrix->name, id, err);
@@ -279,7 +286,7 @@ vlorp_status vlorp_optimizer_set_steps_taken(vlorp_optimizer *o, int64_t steps, 
     }
     o->steps_taken = steps;
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-        slot->basis_refresh = steps % o->config.update_gap != 0 ? vlorpi_refresh(o) : -1;
+        slot->basis_refresh = steps % o->config.update_gap != 0 ? vlorpi_refresh(o, slot) : -1;
     }
     o->scratch.p_slot = -1;
     return VLORP_OK;
@@ -328,6 +335,13 @@ static int slot_tensors(const vlorpi_slot *slot, vlorp_state_tensor t[MOST_TENSO
         t[n].data = i == 0 ? slot->row_sums : slot->col_sums;
         t[n].n_dims = 1;
         t[n++].shape[0] = i == 0 ? slot->n : slot->m;
+    }
+    if (rule->limited) {
+        t[n] = empty;
+        t[n].field = "update_norm";
+        t[n].data = slot->update_norm;
+        t[n].n_dims = 1;
+        t[n++].shape[0] = 1;
     }
     if (vlorpi_slot_is_svd(slot)) {
         t[n] = empty;
@@ -382,7 +396,7 @@ vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *o, int id, vlorp_st
     }
     *tensor = (vlorp_state_tensor){
         .parameter = slot->name, .field = "gradient", .data = slot->grad, .dtype = VLORP_F32};
-    if (slot->narrow) {
+    if (slot->grad16 != NULL) {
         tensor->data = slot->grad16;
         tensor->dtype = VLORP_BF16;
     }
@@ -407,6 +421,6 @@ vlorp_status vlorp_optimizer_projection(const vlorp_optimizer *o, int id, float 
         return VLORP_OK;
     }
     vlorp_projection_fill(p, &slot->proj, slot->distribution, o->config.seed, slot->name,
-                          (uint64_t)(o->steps_taken / o->config.update_gap));
+                          (uint64_t)vlorpi_refresh(o, slot));
     return VLORP_OK;
 }

@@ -16,6 +16,21 @@ static const vlorpi_rule_traits table[] = {
                              .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS},
     [VLORP_RULE_VLORP_SGD] = {.step = vlorpi_vlorp_sgd_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS},
     [VLORP_RULE_SGD] = {.step = vlorpi_sgd_step, .gradient = VLORPI_SHAPE_WEIGHT},
+    /* GaLore is Adam on S with a P from svd: its own row, because its moments stay as they are at a new P */
+    [VLORP_RULE_GALORE] = {.step = vlorpi_vlorp_ss_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
+                           .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP},
+    [VLORP_RULE_FIRA] = {.step = vlorpi_fira_step, .projects = true, .gradient = VLORPI_SHAPE_WEIGHT,
+                         .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP,
+                         .limited = true, .fine = true},
+    [VLORP_RULE_APOLLO] = {.step = vlorpi_apollo_step, .projects = true, .gradient = VLORPI_SHAPE_WEIGHT,
+                           .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP,
+                           .limited = true, .fine = true},
+    [VLORP_RULE_APOLLO_MINI] = {.step = vlorpi_apollo_mini_step, .projects = true, .gradient = VLORPI_SHAPE_WEIGHT,
+                                .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP,
+                                .limited = true, .fine = true},
+    [VLORP_RULE_FLORA] = {.step = vlorpi_flora_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
+                          .moment = VLORPI_SHAPE_SUMS, .row_column_sums = true, .fate = VLORPI_FATE_TRANSPORT,
+                          .fresh = true, .fine = true},
 };
 
 const vlorpi_rule_traits *vlorpi_rule_find(vlorp_rule rule)

@@ -18,6 +18,13 @@ typedef enum vlorpi_shape {
     VLORPI_SHAPE_WEIGHT    /* the weight as it is stored */
 } vlorpi_shape;
 
+/* What becomes of a moment of S when its P changes. */
+typedef enum vlorpi_fate {
+    VLORPI_FATE_CONFIGURED = 0, /* as vlorp_optimizer_config.momentum says */
+    VLORPI_FATE_KEEP,
+    VLORPI_FATE_TRANSPORT
+} vlorpi_fate;
+
 typedef struct vlorpi_rule_traits {
     void (*step)(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
     bool projects;         /* reads vlorp_matrix.projection */
@@ -25,6 +32,10 @@ typedef struct vlorpi_rule_traits {
     vlorpi_shape moment, moment2;
     bool row_column_sums;  /* v_r [n] and v_c [m] */
     bool takes_lent;       /* a gradient that stays with the caller */
+    vlorpi_fate fate;
+    bool fresh;            /* S has a P of its own in every step; update_gap is that of the moment's */
+    bool limited;          /* keeps the norm of its last update */
+    bool fine;             /* takes factors from 1 on alone */
 } vlorpi_rule_traits;
 
 /* NULL: there is no such rule. */

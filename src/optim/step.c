@@ -25,7 +25,7 @@ static vlorp_status check(const vlorp_optimizer *o, const vlorp_step *step, vlor
         VLORP_FAIL(err, VLORP_E_STATE, "the state was loaded in part only; load it again");
     }
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-        if (vlorpi_slot_is_svd(slot) && slot->basis_refresh != vlorpi_refresh(o) && step->grad_scale > 0) {
+        if (vlorpi_slot_is_probed(slot) && slot->basis_refresh != vlorpi_refresh(o, slot) && step->grad_scale > 0) {
             VLORP_FAIL(err, VLORP_E_STATE, "%s: svd needs a probe before this step", slot->name);
         }
         if (slot->weight == NULL) {
@@ -55,6 +55,7 @@ vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vl
     VLORP_TRY(check(o, step, err));
     VLORP_TRY(vlorp_optimizer_norm(o, step->grad_scale, &r.grad_norm, err));
     if (step->grad_scale > 0) {
+        VLORP_TRY(vlorpi_probe_whole_gradients(o, err));
         if (step->max_grad_norm > 0) {
             r.clip = fmin(1, step->max_grad_norm / (r.grad_norm + 1e-6));
         }

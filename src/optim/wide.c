@@ -36,7 +36,7 @@ static void store_item(void *arg, int64_t item, int thread)
 
 static void run(const vlorp_optimizer *o, const vlorpi_slot *slot, float *wide, uint16_t *narrow, const vlorp_rng *rng)
 {
-    job j = {o, wide, narrow, vlorpi_slot_gradient_elements(slot), rng};
+    job j = {o, wide, narrow, vlorpi_slot_elements(slot, VLORPI_SHAPE_SUMS), rng};
     vlorpi_for_each(&o->config.exec, vlorpi_divide_up(j.n, VLORPI_ELEMENTS_PER_ITEM),
                     rng != NULL ? store_item : widen_item, &j);
 }

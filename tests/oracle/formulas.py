@@ -67,13 +67,13 @@ def box_muller(x, y):
     return radius * first, radius * second
 
 
-def make_projection(seed, name, refresh, d, r, distribution):
+def make_projection(seed, name, refresh, d, r, distribution, stream=0):
     n = d * r
     if distribution == "rademacher":
-        words = philox(seed, name, 0, refresh, np.arange((n + 127) // 128)).reshape(-1)
+        words = philox(seed, name, stream, refresh, np.arange((n + 127) // 128)).reshape(-1)
         bits = (words[:, None] >> np.arange(32, dtype=np.uint32)) & np.uint32(1)
         return (1.0 - 2.0 * bits.reshape(-1)[:n].astype(f32)).astype(f32).reshape(d, r)
-    words = philox(seed, name, 0, refresh, np.arange((n + 3) // 4)).reshape(-1, 2)
+    words = philox(seed, name, stream, refresh, np.arange((n + 3) // 4)).reshape(-1, 2)
     even, odd = box_muller(words[:, 0], words[:, 1])
     return np.stack([even, odd], 1).reshape(-1)[:n].reshape(d, r)
 
@@ -199,6 +199,83 @@ class Projected:
             update = lr * Ghat
         self.W = self.W - update
         self.W = self.W - lr * self.decay * self.W
+
+
+class Whole(Projected):
+    """fira, apollo and apollo_mini: their papers' formulas on the whole gradient, which is projected at the step."""
+
+    def __init__(self, *args, **rest):
+        super().__init__(*args, **rest)
+        self.p = math.sqrt(self.s)
+        self.last_norm = 0.0
+
+    def enter_step(self, probed=None):
+        if self.due():
+            self.P = self.projection(self.t // self.gap) if probed is None else probed
+
+    def squared_norm(self, G):
+        return float((G**2).sum())
+
+    def factors(self, N, R):
+        if self.rule == "apollo_mini":
+            return np.linalg.norm(N) / (np.linalg.norm(R) + 1e-8)
+        axes = (1, 2) if self.side == "right" else (0, 1)
+        f = np.sqrt((N**2).sum(axes)) / (np.sqrt((R**2).sum(axes)) + 1e-8)
+        return f[:, None] if self.side == "right" else f[None, :]
+
+    def limited(self, U):
+        norm = np.linalg.norm(U)
+        shrink = max(norm / (self.last_norm + 1e-8), 1.01) / 1.01 if self.last_norm > 0 else 1.0
+        self.last_norm = norm / shrink
+        return U / shrink
+
+    def step(self, G, lr):
+        b1, b2 = self.betas
+        self.t += 1
+        R = self.p * down(G, self.P, self.side, self.c)
+        self.ms = b1 * self.ms + (1 - b1) * R
+        self.v = b2 * self.v + (1 - b2) * R**2
+        N = self.ms / (np.sqrt(self.v) + self.eps)
+        if self.rule == "fira":
+            back = [self.alpha * self.p * up(X, self.P, self.side, 1.0, G.shape) for X in (R, N)]
+            update = back[1] + self.limited(self.factors(N, R) * (G - back[0]))
+        else:
+            update = math.sqrt(self.alpha) * self.limited(self.factors(N, R) * G)
+        self.W = self.W - lr * math.sqrt(1 - b2**self.t) / (1 - b1**self.t) * update
+        self.W = self.W - lr * self.decay * self.W
+
+
+class Flora(Projected):
+    """A new P in every step; the momentum's own P changes every gap steps, within the step."""
+
+    def projection(self, refresh, stream=0):
+        if self.exact:
+            return np.ones((1, 1))
+        return make_projection(self.seed, self.name, refresh, self.d, self.r, self.distribution, stream).astype(
+            np.float64)
+
+    def enter_step(self):
+        self.P = self.projection(self.t)
+
+    def step(self, G, lr):
+        b1 = self.betas[0]
+        old = self.projection(self.t // self.gap, 9)
+        self.t += 1
+        new = self.projection(self.t // self.gap, 9)
+        Ghat = up(down(G, self.P, self.side, self.c), self.P, self.side, self.s, G.shape)
+        b2 = 1 - self.t**-0.8
+        self.vr = b2 * self.vr + (1 - b2) * (Ghat**2 + 1e-30).mean(1)
+        self.vc = b2 * self.vc + (1 - b2) * (Ghat**2 + 1e-30).mean(0)
+        u = Ghat / np.sqrt(np.outer(self.vr, self.vc) / self.vr.mean())
+        z = (1 - b1) * u + b1 * up(self.ms, old, self.side, self.s, G.shape)
+        if self.t % self.gap == 0 and not self.exact:
+            B = self.s * old.T @ new
+            self.ms = self.ms @ B if self.side == "right" else np.einsum("qp,qbj->pbj", B, self.ms)
+        self.ms = b1 * self.ms + (1 - b1) * down(u, new, self.side, self.c)
+        z = z / max(1.0, math.sqrt((z**2).mean()))
+        lr = lr * max(1e-3, math.sqrt((self.W**2).mean()))
+        self.W = self.W - lr * self.decay * self.W
+        self.W = self.W - lr * z
 
 
 class Sgd:

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { N = 24, COLS = 40, N_MATRICES = 9, TOKENS = 6 };
+enum { N = 24, COLS = 40, N_MATRICES = 15, TOKENS = 6 };
 
 static const struct matrix_row {
     vlorp_rule rule;
@@ -24,6 +24,12 @@ static const struct matrix_row {
     {VLORP_RULE_SGD, {.factor = 0}, false},
     {VLORP_RULE_ADAMW, {.factor = 0}, true},
     {VLORP_RULE_PROJFACTOR, {.factor = 64, .rank = 8}, true}, /* kept exact */
+    {VLORP_RULE_GALORE, {.factor = 1, .rank = 5, .distribution = VLORP_SVD}, false},
+    {VLORP_RULE_FIRA, {.factor = 1, .rank = 5, .distribution = VLORP_SVD}, false},
+    {VLORP_RULE_FIRA, {.factor = 4, .rank = 2, .side = VLORP_SIDE_RIGHT}, true},
+    {VLORP_RULE_APOLLO, {.factor = 1, .rank = 17}, true},
+    {VLORP_RULE_APOLLO_MINI, {.factor = 1, .rank = 1}, false},
+    {VLORP_RULE_FLORA, {.factor = 1, .rank = 3}, true},
 };
 
 typedef struct model {

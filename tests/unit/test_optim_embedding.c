@@ -93,7 +93,12 @@ static void strides_are_honoured(void **state)
 {
     (void)state;
     enum { N = 20, M = 36, LD = 50 };
-    for (int rule = VLORP_RULE_PROJFACTOR; rule <= VLORP_RULE_SGD; rule++) {
+    static const vlorp_rule rules[] = {
+        VLORP_RULE_PROJFACTOR, VLORP_RULE_ADAMW,  VLORP_RULE_VLORP_OS, VLORP_RULE_VLORP_SS,
+        VLORP_RULE_VLORP_SGD,  VLORP_RULE_SGD,    VLORP_RULE_GALORE,   VLORP_RULE_FIRA,
+        VLORP_RULE_APOLLO,     VLORP_RULE_APOLLO_MINI, VLORP_RULE_FLORA,
+    };
+    for (size_t i_rule = 0; i_rule < sizeof rules / sizeof rules[0]; i_rule++) {
         vlorp_err err = {0};
         static float w[2][N * LD];
         static float dy[2][TOKENS * LD];
@@ -117,7 +122,7 @@ static void strides_are_honoured(void **state)
         m.name = "w";
         m.n = N;
         m.m = M;
-        m.rule = (vlorp_rule)rule;
+        m.rule = rules[i_rule];
         m.projection = (vlorp_projection){.factor = 4, .rank = 2, .side = VLORP_SIDE_RIGHT};
         static float kept[N * LD];
         memcpy(kept, w[1], sizeof kept);
