@@ -23,7 +23,7 @@ static inline uint16_t vlorpi_round_bf16(float x, vlorpi_rounding rounding, int6
 
 static inline float vlorpi_updated(float w, float mh, float b, vlorpi_update u)
 {
-    float moved = w - u.step * mh / (u.a * b + u.eps);
+    float moved = (w - u.shrink * w) - u.step * mh / (u.a * b + u.eps);
     return moved - u.decay * moved;
 }
 

@@ -31,7 +31,8 @@ typedef struct vlorpi_update {
     float a;    /* sqrt(v_r[i] / sum v_r) */
     float eps;
     float step; /* eta_t times the factor s of the back-projection */
-    float decay; /* eta * lambda */
+    float decay; /* eta * lambda, after the step */
+    float shrink; /* eta * lambda of the rules that decay before the step */
 } vlorpi_update;
 
 /* AdamW's scalars for one step (PyTorch's order). */
@@ -51,7 +52,11 @@ typedef struct vlorpi_rounding {
     uint32_t row;
 } vlorpi_rounding;
 
+/* 8-bit codes and the numbers they stand for (optim_codes.h). */
+typedef struct vlorpi_code_map vlorpi_code_map;
+
 enum {
+    VLORPI_CODE_BLOCK = 256, /* numbers with one largest magnitude */
     VLORPI_OPTIM_PAD = 16,     /* floats that backproject_right may write beyond a row; a vector of any level */
     VLORPI_OPTIM_DRAWS = 128   /* bf16 rows are worked on from columns that are multiples of this */
 };
@@ -108,7 +113,7 @@ typedef struct vlorpi_optim_kernels {
      *   mh [n] overwritten; p [r], a row of P; ms: row b of the moment, its q-th part ldq further */
     void (*backproject_left)(float *mh, const float *p, const float *ms, int64_t ldq, int64_t r, int64_t n);
 
-    /* u = w[j] - step mh[j] / (a b[j] + eps);  w[j] = u - decay u       method.md 4, projfactor; w in place */
+    /* u = (w[j] - shrink w[j]) - step mh[j] / (a b[j] + eps);  w[j] = u - decay u       method.md 4; w in place */
     void (*update_f32)(float *w, const float *mh, const float *b, vlorpi_update u, int64_t n);
     /* the same on bf16; col0, the column of w[0], is a multiple of VLORPI_OPTIM_DRAWS */
     void (*update_bf16)(uint16_t *w, const float *mh, const float *b, vlorpi_update u, int64_t n,
@@ -118,6 +123,17 @@ typedef struct vlorpi_optim_kernels {
     void (*adamw_f32)(float *w, float *m, float *v, float *g, vlorpi_adamw u, int64_t n);
     void (*adamw_bf16)(uint16_t *w, float *m, float *v, float *g, vlorpi_adamw u, int64_t n, vlorpi_rounding rounding,
                        int64_t col0);
+
+    /* AdamW's moments and step of one block, n <= VLORPI_CODE_BLOCK, whose moments are kept as codes; u.decay is not
+     * read.  m8 (of the signed maps[0]), v8 (of maps[1]) and their largest magnitudes in place;
+     *   g[i] = step m[i] / (sqrt(v[i]) rsqrt_bc2 + eps)          in place of the gradient, before m and v are rounded */
+    void (*adamw8_block)(uint8_t *m8, uint8_t *v8, float *m_most, float *v_most, float *g,
+                         const vlorpi_code_map *maps, vlorpi_adamw u, int64_t n);
+
+    /* y[i] += x[i]^2; returns the sum of x[i]^2 as sum_squares does */
+    double (*add_squares)(float *y, const float *x, int64_t n);
+    /* sum of (x[i] / b[i])^2, in double; partial sums of at most 256 terms are kept in float */
+    double (*sum_ratio_squares)(const float *x, const float *b, int64_t n);
 
     /* y[i] = sqrt(x[i]); y overwritten */
     void (*root)(float *y, const float *x, int64_t n);

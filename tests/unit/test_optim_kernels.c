@@ -6,6 +6,7 @@
 #include "support.h"
 
 #include "kernel/kernel.h"
+#include "kernel/optim_codes.h"
 
 enum { PAD = VLORPI_OPTIM_PAD };
 static const float GUARD = 12345.5f;
@@ -215,7 +216,7 @@ static void run_updates(const vlorpi_optim_kernels *k, row *r, int64_t n, const 
 {
     static const vlorpi_adamw a = {.beta1 = 0.9f, .beta2 = 0.999f, .fresh1 = 0.1f, .fresh2 = 0.001f,
                                    .grad_scale = 0.3f, .decay = 1e-3f, .step = 0.01f, .rsqrt_bc2 = 3.0f, .eps = 1e-6f};
-    static const vlorpi_update u = {.a = 0.7f, .eps = 1e-6f, .step = 0.02f, .decay = 1e-3f};
+    static const vlorpi_update u = {.a = 0.7f, .eps = 1e-6f, .step = 0.02f, .decay = 1e-3f, .shrink = 2e-3f};
     vlorpi_rounding rounding = {rng, 11};
     k->update_f32(r->w, r->m, r->v, u, n);
     k->update_bf16(r->half, r->m, r->v, u, n, rounding, 2 * VLORPI_OPTIM_DRAWS);
@@ -299,6 +300,106 @@ static void sums_are_accurate(void **state)
     free(x);
 }
 
+/* The nearest number of the map, found by trying all. */
+static int nearest(const vlorpi_code_map *map, double x)
+{
+    int best = 0;
+    for (int code = 1; code < 256; code++) {
+        if (fabs((double)map->values[code] - x) < fabs((double)map->values[best] - x)) {
+            best = code;
+        }
+    }
+    return best;
+}
+
+/* The published map's numbers that can be told by heart, its order, and that each code is the nearest's. */
+static void codes_are_the_nearest(void **state)
+{
+    (void)state;
+    vlorpi_code_map maps[2];
+    for (int kind = 0; kind < 2; kind++) {
+        vlorpi_code_map *map = &maps[kind];
+        vlorpi_code_map_make(map, kind == 0);
+        for (int code = 1; code < 256; code++) {
+            assert_true(map->values[code] > map->values[code - 1]);
+        }
+        for (int i = 0; i < 100000; i++) {
+            float x = test_uniform(&seed) * powf(10, -8 * fabsf(test_uniform(&seed)));
+            x = kind == 1 || i % 1000 == 0 ? fabsf(x) : x;
+            int code = kind == 0 ? vlorpi_code_signed(map, x, 1) : vlorpi_code_rank(map, x);
+            double error = fabs((double)map->values[code] - (double)x);
+            ASSERT_BELOW(error, fabs((double)map->values[nearest(map, (double)x)] - (double)x) * (1 + 1e-4) + 1e-12);
+        }
+    }
+    assert_true(maps[0].values[127] == 0 && maps[0].values[255] == 1 && maps[0].values[128] == 5.5e-7f);
+    assert_true(maps[0].values[0] == -0.99296875f && maps[0].values[254] == 0.99296875f);
+    assert_true(maps[1].values[0] == 0 && maps[1].values[255] == 1 && maps[1].values[1] == 3.25e-7f);
+    assert_int_equal(vlorpi_code_signed(&maps[0], -2, 2), 0);
+    assert_int_equal(vlorpi_code_signed(&maps[0], 2, 2), 255);
+}
+
+typedef struct code_block {
+    uint8_t m[VLORPI_CODE_BLOCK], v[VLORPI_CODE_BLOCK];
+    float most[2], g[VLORPI_CODE_BLOCK];
+} code_block;
+
+static void blocks_of_codes_give_the_same_bits(void **state)
+{
+    (void)state;
+    static const vlorpi_adamw u = {.beta1 = 0.9f, .beta2 = 0.999f, .fresh1 = 0.1f, .fresh2 = 0.001f,
+                                   .grad_scale = 0.3f, .step = 0.01f, .rsqrt_bc2 = 3.0f, .eps = 1e-8f};
+    static const int64_t sizes[] = {0, 1, 7, 8, 15, 16, 17, 100, 255, 256};
+    vlorpi_code_map maps[2];
+    vlorpi_code_map_make(&maps[0], true);
+    vlorpi_code_map_make(&maps[1], false);
+    for (int l = 1; vlorpi_kernels_at(l) != NULL; l++) {
+        for (size_t i = 0; i < 3 * sizeof sizes / sizeof sizes[0]; i++) {
+            int64_t n = sizes[i / 3];
+            code_block a;
+            memset(&a, 0, sizeof a);
+            float size = i % 3 == 0 ? 0 : i % 3 == 1 ? 1e-21f : 1;
+            for (int e = 0; e < VLORPI_CODE_BLOCK; e++) {
+                a.m[e] = (uint8_t)test_random(&seed);
+                a.v[e] = (uint8_t)test_random(&seed);
+                a.g[e] = size * test_uniform(&seed) * powf(10, 6 * test_uniform(&seed));
+            }
+            a.most[0] = 0.1f * size;
+            a.most[1] = 0.01f * size * size;
+            code_block b = a;
+            ref()->adamw8_block(a.m, a.v, &a.most[0], &a.most[1], a.g, maps, u, n);
+            vlorpi_kernels_at(l)->optim->adamw8_block(b.m, b.v, &b.most[0], &b.most[1], b.g, maps, u, n);
+            if (memcmp(&a, &b, sizeof a) != 0) {
+                fail_msg("%s, n %lld, size %g: bits differ", vlorpi_kernels_at(l)->name, (long long)n, (double)size);
+            }
+        }
+    }
+}
+
+static void squares_are_accurate(void **state)
+{
+    (void)state;
+    const int64_t n = 1003;
+    float *x = numbers(n, false);
+    float *b = numbers(n, false);
+    for (int64_t i = 0; i < n; i++) {
+        b[i] = 0.1f + fabsf(b[i]);
+    }
+    double squares = ref()->sum_squares(x, n);
+    double ratios = ref()->sum_ratio_squares(x, b, n);
+    for (int l = 0; vlorpi_kernels_at(l) != NULL; l++) {
+        const vlorpi_optim_kernels *k = vlorpi_kernels_at(l)->optim;
+        float *y = guarded(n, 1);
+        ASSERT_BELOW(fabs(k->add_squares(y, x, n) / squares - 1), 1e-6);
+        for (int64_t i = 0; i < n; i++) {
+            assert_true(y[i] == 1 + x[i] * x[i]);
+        }
+        release(y, n);
+        ASSERT_BELOW(fabs(k->sum_ratio_squares(x, b, n) / ratios - 1), 1e-6);
+    }
+    free(x);
+    free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -306,6 +407,9 @@ int main(void)
         cmocka_unit_test(update_kernels_give_the_same_bits),
         cmocka_unit_test(rounding_is_unbiased),
         cmocka_unit_test(sums_are_accurate),
+        cmocka_unit_test(codes_are_the_nearest),
+        cmocka_unit_test(blocks_of_codes_give_the_same_bits),
+        cmocka_unit_test(squares_are_accurate),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "kernel/levels.h"
+#include "kernel/optim_codes.h"
 #include "kernel/optim_elements.h"
 
 static void project_right(float *z, int64_t ldz, bool accumulate, const float *x, int64_t ldx, const float *pt,
@@ -222,6 +223,24 @@ static double sum_squares(const float *x, int64_t n)
     return sum;
 }
 
+static double add_squares(float *y, const float *x, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++) {
+        y[i] += x[i] * x[i];
+    }
+    return sum_squares(x, n);
+}
+
+static double sum_ratio_squares(const float *x, const float *b, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double ratio = (double)x[i] / (double)b[i];
+        sum += ratio * ratio;
+    }
+    return sum;
+}
+
 const vlorpi_optim_kernels vlorpi_optim_kernels_ref = {
     .project_right = project_right,
     .project_left = project_left,
@@ -239,6 +258,9 @@ const vlorpi_optim_kernels vlorpi_optim_kernels_ref = {
     .update_bf16 = update_bf16,
     .adamw_f32 = adamw_f32,
     .adamw_bf16 = adamw_bf16,
+    .adamw8_block = vlorpi_adamw8_block_ref,
+    .add_squares = add_squares,
+    .sum_ratio_squares = sum_ratio_squares,
     .root = root,
     .sum = sum,
     .sum_squares = sum_squares,

@@ -288,3 +288,38 @@ double NAME(vlorpi_sum_squares)(const float *x, int64_t n)
     }
     return total;
 }
+
+double NAME(vlorpi_add_squares)(float *y, const float *x, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + VF_N <= n; i += VF_N) {
+        vf square = vf_load(x + i) * vf_load(x + i);
+        vf_store(y + i, vf_load(y + i) + square);
+    }
+    for (; i < n; i++) {
+        y[i] += x[i] * x[i];
+    }
+    return NAME(vlorpi_sum_squares)(x, n);
+}
+
+double NAME(vlorpi_sum_ratio_squares)(const float *x, const float *b, int64_t n)
+{
+    enum { PART = 16 * VF_N };
+    double total = 0;
+    for (int64_t i = 0; i < n; i += PART) {
+        int64_t end = i + PART < n ? i + PART : n;
+        vf sum = vf_zero();
+        int64_t j = i;
+        for (; j + VF_N <= end; j += VF_N) {
+            vf ratio = vf_load(x + j) / vf_load(b + j);
+            sum = vf_fma(ratio, ratio, sum);
+        }
+        float part = vf_sum(sum);
+        for (; j < end; j++) {
+            float ratio = x[j] / b[j];
+            part += ratio * ratio;
+        }
+        total += (double)part;
+    }
+    return total;
+}

@@ -22,5 +22,7 @@ void NAME(vlorpi_quadratic)(float *out, int64_t k_stride, int64_t j_stride, cons
                             vlorpi_slices s, int64_t j0, int64_t j1);
 double NAME(vlorpi_sum)(const float *x, int64_t n);
 double NAME(vlorpi_sum_squares)(const float *x, int64_t n);
+double NAME(vlorpi_add_squares)(float *y, const float *x, int64_t n);
+double NAME(vlorpi_sum_ratio_squares)(const float *x, const float *b, int64_t n);
 
 #endif

@@ -2,6 +2,7 @@
  * same order as optim_elements.h, so the same bits. */
 #include "kernel/levels.h"
 #include "kernel/optim_elements.h"
+#include "kernel/simd/optim_codes_simd.h"
 #include "kernel/simd/optim_project.h"
 
 /* Philox of VF_N consecutive blocks (rng.h).  64-bit elements hold one 32-bit word each, upper
@@ -104,7 +105,8 @@ static inline __attribute__((always_inline)) void walk_bf16(uint16_t *w, int64_t
 
 static inline vf updated(vf w, vf mh, vf b, vlorpi_update u)
 {
-    vf moved = w - vf_set(u.step) * mh / (vf_set(u.a) * b + vf_set(u.eps));
+    vf kept = w - vf_set(u.shrink) * w;
+    vf moved = kept - vf_set(u.step) * mh / (vf_set(u.a) * b + vf_set(u.eps));
     return moved - vf_set(u.decay) * moved;
 }
 
@@ -276,6 +278,9 @@ const vlorpi_optim_kernels NAME(vlorpi_optim_kernels) = {
     .update_bf16 = update_bf16,
     .adamw_f32 = adamw_f32,
     .adamw_bf16 = adamw_bf16,
+    .adamw8_block = NAME(vlorpi_adamw8_block),
+    .add_squares = NAME(vlorpi_add_squares),
+    .sum_ratio_squares = NAME(vlorpi_sum_ratio_squares),
     .root = root,
     .sum = NAME(vlorpi_sum),
     .sum_squares = NAME(vlorpi_sum_squares),
