@@ -6,7 +6,7 @@
 
 enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
-#define OTHER_RULES WORDS("adafactor", "adamw8bit", "galore", "flora", "apollo", "apollo-mini", "fira", "lora", "lomo")
+#define OTHER_RULES WORDS("galore", "flora", "apollo", "apollo-mini", "fira", "lora", "lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
 const vlorpi_option_row vlorpi_option_table[] = {
@@ -38,12 +38,12 @@ const vlorpi_option_row vlorpi_option_table[] = {
 
     SECTION("Method"),
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN | VLORPI_CMD_BENCH,
-     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd"),
+     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
      .fallback = "projfactor", .help = "the update rule"},
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_PLAN,
-     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "all"),
+     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "all"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
      .fallback = "projfactor", .help = "the update rule, or all of them side by side"},
@@ -117,7 +117,7 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "beta2", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 0.9999999, .fallback = "0.999",
      .help = "decay of the second moment"},
     {.name = "eps", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 1e-30, .max = 1,
-     .fallback_help = "1e-6 (adamw 1e-8)", .help = "added to the root of the second moment"},
+     .fallback_help = "1e-6 (adamw, adamw8bit 1e-8)", .help = "added to the root of the second moment"},
 
     SECTION("Memory and precision"),
     {.name = "dtype", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("float32", "bfloat16"),

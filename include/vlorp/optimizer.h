@@ -76,7 +76,15 @@ typedef struct vlorp_optimizer vlorp_optimizer; /* opaque, owned by the caller *
  *     W <- W - lr_t decay W - lr_t z
  * adamw (PyTorch's order of operations):
  *     W <- W - lr decay W;  m <- b1 m + (1 - b1) g;  v <- b2 v + (1 - b2) g^2
- *     W <- W - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + adamw_eps) */
+ *     W <- W - lr / (1 - b1^t) m / (sqrt(v) / sqrt(1 - b2^t) + adamw_eps)
+ * adafactor (arXiv 1804.04235, algorithms 4 and 5, the learning rate taken as it is given; R [n], C [m]):
+ *     b2t = 1 - t^-0.8
+ *     R[i] <- b2t R[i] + (1 - b2t) mean_j (g[i,j]^2 + 1e-30),   C[j] likewise over i
+ *     u[i,j] = g[i,j] / sqrt(R[i] C[j] / mean R);   W <- W - lr decay W;   W <- W - lr u / max(1, RMS(u))
+ *     A matrix of one row or one column has the full second moment this way.
+ * adamw8bit (arXiv 2110.02861): adamw, whose m and v are kept as 8-bit codes of the dynamic map, each block of 256
+ *     elements of the weight as it is stored divided by its largest magnitude.  The step is made from m and v before
+ *     they are rounded.  Below 4096 elements they stay f32. */
 typedef enum vlorp_rule {
     VLORP_RULE_PROJFACTOR = 0,
     VLORP_RULE_ADAMW = 1,
@@ -84,6 +92,8 @@ typedef enum vlorp_rule {
     VLORP_RULE_VLORP_SS = 3,
     VLORP_RULE_VLORP_SGD = 4,
     VLORP_RULE_SGD = 5,
+    VLORP_RULE_ADAFACTOR = 6,
+    VLORP_RULE_ADAMW8BIT = 7,
     VLORP_RULE_GALORE = 8,
     VLORP_RULE_FIRA = 9,
     VLORP_RULE_APOLLO = 10,
@@ -111,7 +121,7 @@ typedef struct vlorp_optimizer_config {
     uint64_t seed;             /*                                                       42    */
     double beta1, beta2;       /* in [0, 1)                                             0.9, 0.999 */
     double eps;                /* in (0, 1), of the projecting rules                    1e-6  */
-    double adamw_eps;          /* in (0, 1), of adamw; PyTorch's own default is 1e-8    1e-6  */
+    double adamw_eps;          /* in (0, 1), of adamw, adamw8bit; PyTorch's own is 1e-8 1e-6  */
     double scale;              /* alpha > 0, multiplies Ghat                            1     */
     int64_t update_gap;        /* tau >= 1, steps between two draws of P                30    */
     vlorp_momentum momentum;   /*                                                       reset */
@@ -315,8 +325,10 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_add_rows(vlorp_optimi
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_end(vlorp_optimizer *optimizer, int id, vlorp_err *err);
 
 /* State between two steps, besides the step count, as named tensors: `parameter` and `field` together
- * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, update_norm, projection).  data may be
- * read and written; its values are the whole state, so copying them out and in, and set_steps_taken,
+ * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, update_norm, projection; of adafactor
+ * row_means and column_means; under adamw8bit exp_avg and exp_avg_sq are codes, and exp_avg_max, exp_avg_sq_max the
+ * largest magnitudes of their blocks).  data may be read and written; its values are the whole state, so copying them
+ * out and in, and set_steps_taken,
  * resumes bit-exactly. */
 typedef struct vlorp_state_tensor {
     const char *parameter;

@@ -48,25 +48,30 @@ static void adamw_item(void *arg, int64_t item, int thread)
     }
 }
 
-void vlorpi_adamw_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *step)
+vlorpi_adamw vlorpi_adamw_scalars(const vlorp_optimizer *o, const vlorpi_slot *slot, const vlorpi_step *step)
 {
     const vlorp_optimizer_config *c = &o->config;
     double lr = step->lr * slot->lr_factor;
+    return (vlorpi_adamw){.beta1 = (float)c->beta1,
+                          .beta2 = (float)c->beta2,
+                          .fresh1 = (float)(1 - c->beta1),
+                          .fresh2 = (float)(1 - c->beta2),
+                          .grad_scale = (float)step->gradient_scale,
+                          .decay = (float)(lr * slot->weight_decay),
+                          .step = (float)(lr / (1 - pow(c->beta1, (double)step->t))),
+                          .rsqrt_bc2 = (float)(1 / sqrt(1 - pow(c->beta2, (double)step->t))),
+                          .eps = (float)c->adamw_eps};
+}
+
+void vlorpi_adamw_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *step)
+{
     vlorp_rng rng;
     job j = {.o = o,
              .slot = slot,
              .n_rows = slot->transposed ? slot->m : slot->n,
              .width = slot->transposed ? slot->n : slot->m,
-             .scalars = {.beta1 = (float)c->beta1,
-                         .beta2 = (float)c->beta2,
-                         .fresh1 = (float)(1 - c->beta1),
-                         .fresh2 = (float)(1 - c->beta2),
-                         .grad_scale = (float)step->gradient_scale,
-                         .decay = (float)(lr * slot->weight_decay),
-                         .step = (float)(lr / (1 - pow(c->beta1, (double)step->t))),
-                         .rsqrt_bc2 = (float)(1 / sqrt(1 - pow(c->beta2, (double)step->t))),
-                         .eps = (float)c->adamw_eps},
+             .scalars = vlorpi_adamw_scalars(o, slot, step),
              .rng = vlorpi_rounding_rng(o, slot, step->t, &rng)};
     j.rows_per_item = vlorpi_max(1, ELEMENTS_PER_ITEM / j.width);
-    vlorpi_for_each(&c->exec, vlorpi_divide_up(j.n_rows, j.rows_per_item), adamw_item, &j);
+    vlorpi_for_each(&o->config.exec, vlorpi_divide_up(j.n_rows, j.rows_per_item), adamw_item, &j);
 }

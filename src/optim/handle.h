@@ -10,7 +10,7 @@
  *   wide.c        sums and moments kept in bf16        probe.c, eigen.c    svd's P
  *   state_io.c    save and load                        lent.c              gradients that stay with the caller
  *   rules.c       the table of rules                   whole_rules.c       fira and apollo, on the whole gradient
- *   flora.c       flora
+ *   flora.c       flora                              adafactor.c, adamw8bit.c   on the exact gradient
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -37,6 +37,7 @@ struct vlorpi_slot {
     vlorp_projection_used proj; /* zero unless the rule projects */
     double lr_factor, weight_decay;
     bool narrow; /* S and m_s are kept in bf16 */
+    bool in_codes; /* the moments are kept as 8-bit codes */
     bool is_lent; /* its gradient is the caller's: lent, laid out as the weight; NULL: none in this step */
     const void *lent;
     vlorp_dtype lent_dtype;
@@ -46,13 +47,15 @@ struct vlorpi_slot {
     float *moment;   /* m_s, as grad; or AdamW's first moment */
     float *moment2;  /* Adam's second; NULL under projfactor */
     uint16_t *grad16, *moment16; /* narrow: where grad and moment live; those are then shared scratch */
+    uint8_t *codes[2]; /* in_codes: of the moments, laid out as the weight without gaps */
+    float *most[2];    /* the largest magnitudes of their blocks */
     float *basis;    /* svd: P [d, r] */
     int64_t basis_refresh; /* the refresh that basis is of; -1: none yet */
     float *probe;    /* svd: G [n, m] in scratch.tile while a probe is begun; else NULL */
     uint64_t n_sums; /* narrow: roundings of S in this step */
     bool holds_sums; /* something was accumulated in this step */
     float *row_sums; /* v_r [n] */
-    float *col_sums; /* v_c [m] */
+    float *col_sums; /* v_c [m]; adafactor keeps its means in both */
     float *update_norm; /* of the last update, limited; 0: none yet */
 
     char name[];
@@ -82,6 +85,8 @@ typedef struct vlorpi_scratch {
     double *eigen;   /* [d, d] Gram matrix and its vectors, then 2 d numbers */
     float *gram32;   /* [d, d] */
     double *partial; /* [n_partial]: parts of a sum of squares */
+    float *columns;  /* [VLORPI_WEIGHT_CHUNKS + 1, width]: parts of adafactor's column sums, and their roots */
+    vlorpi_code_map *maps; /* [2]: of signed and unsigned codes */
     void *gemm;
     int64_t row_stride;
     int p_slot; /* -1: p holds nothing */
@@ -214,6 +219,12 @@ static inline int64_t vlorpi_divide_up(int64_t a, int64_t b)
     return (a + b - 1) / b;
 }
 
+/* Blocks of codes of one moment. */
+static inline int64_t vlorpi_slot_n_blocks(const vlorpi_slot *slot)
+{
+    return vlorpi_divide_up(slot->n * slot->m, VLORPI_CODE_BLOCK);
+}
+
 static inline int64_t vlorpi_min(int64_t a, int64_t b)
 {
     return a < b ? a : b;
@@ -256,8 +267,9 @@ enum {
     VLORPI_TILE_FLOATS = 1 << 18, /* aimed at in a tile of Ghat or G */
     VLORPI_TRANSPOSE_ROWS = VLORPI_OPTIM_DRAWS, /* rows of Ghat that a transposed weight takes at once */
     VLORPI_SQUARES_PER_PART = 1 << 16, /* elements of one partial sum of squares */
-    VLORPI_WEIGHT_CHUNKS = 16,         /* that a weight's rows are cut in for its sum of squares */
-    VLORPI_GEMM_RANK = 16              /* from this r on projections are products of the packed GEMM */
+    VLORPI_WEIGHT_CHUNKS = 16,         /* that a weight's rows are cut in where sums cross them */
+    VLORPI_GEMM_RANK = 16,             /* from this r on projections are products of the packed GEMM */
+    VLORPI_LEAST_CODED = 4096          /* elements of a parameter whose moments become codes */
 };
 
 /* The slot of an id, checked; NULL fills err. */
@@ -397,6 +409,11 @@ void vlorpi_apollo_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlo
 void vlorpi_apollo_mini_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_flora_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_adamw_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_adamw8bit_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_adafactor_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+
+/* AdamW's numbers for this step. */
+vlorpi_adamw vlorpi_adamw_scalars(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, const vlorpi_step *step);
 
 /* The draws of a step for one parameter, or NULL under nearest rounding; *rng is its storage. */
 const vlorp_rng *vlorpi_rounding_rng(const vlorp_optimizer *optimizer, const vlorpi_slot *slot, int64_t step,

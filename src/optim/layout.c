@@ -4,6 +4,7 @@
 
 #include "base/status.h"
 #include "base/threads.h"
+#include "kernel/optim_codes.h"
 #include "optim/handle.h"
 
 enum { ALIGNMENT = 64 };
@@ -48,6 +49,20 @@ int64_t vlorpi_slot_n_chunks(const vlorpi_slot *slot)
     return vlorpi_divide_up(slot->proj.u_dim, vlorpi_slot_chunk(slot));
 }
 
+/* Moments as codes: bytes, and one number per block. */
+static void codes_layout(vlorpi_slot *slot, cursor *state, bool real)
+{
+    int64_t n = vlorpi_product(slot->n, slot->m);
+    for (int i = 0; i < 2; i++) {
+        uint8_t *codes = take(state, n, 1);
+        float *most = take_f32(state, vlorpi_slot_n_blocks(slot));
+        if (real) {
+            slot->codes[i] = codes;
+            slot->most[i] = most;
+        }
+    }
+}
+
 static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
     const vlorpi_rule_traits *rule = slot->traits;
@@ -56,9 +71,15 @@ static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
     int64_t n_grad = slot->is_lent ? 0 : vlorpi_slot_gradient_elements(slot);
     void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, narrow_grad ? sizeof(uint16_t) : sizeof(float));
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
-    void *moment = take(state, vlorpi_slot_elements(slot, rule->moment),
-                        narrow_moment ? sizeof(uint16_t) : sizeof(float));
-    float *moment2 = take_f32(state, vlorpi_slot_elements(slot, rule->moment2));
+    void *moment = NULL;
+    float *moment2 = NULL;
+    if (slot->in_codes) {
+        codes_layout(slot, state, real);
+    } else {
+        moment = take(state, vlorpi_slot_elements(slot, rule->moment),
+                      narrow_moment ? sizeof(uint16_t) : sizeof(float));
+        moment2 = take_f32(state, vlorpi_slot_elements(slot, rule->moment2));
+    }
     float *row_sums = take_f32(state, rule->row_column_sums ? slot->n : 0);
     float *col_sums = take_f32(state, rule->row_column_sums ? slot->m : 0);
     float *update_norm = take_f32(state, rule->limited);
@@ -81,7 +102,8 @@ static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 
 /* The largest of each scratch buffer over all parameters. */
 typedef struct needs {
-    int64_t p, p_old, pt, kw, rr, q, factors, u, s, row, partial, tile, wide, wide_moment, direction, whole, dd, d;
+    int64_t p, p_old, pt, kw, rr, q, factors, u, s, row, partial, tile, wide, wide_moment, direction, whole, dd, d,
+        columns, maps;
 } needs;
 
 static void coarse_needs(needs *most, const vlorpi_slot *slot, const vlorp_optimizer *o)
@@ -127,13 +149,23 @@ static void rule_needs(needs *most, const vlorpi_slot *slot)
     }
 }
 
+static void exact_needs(needs *most, const vlorpi_slot *slot)
+{
+    int64_t parts = vlorpi_divide_up(slot->n * slot->m, VLORPI_SQUARES_PER_PART);
+    most->partial = vlorpi_max(most->partial, parts);
+    if (slot->traits->sums_are_means) {
+        most->partial = vlorpi_max(most->partial, VLORPI_WEIGHT_CHUNKS);
+        most->columns = vlorpi_max(most->columns, (VLORPI_WEIGHT_CHUNKS + 1) * vlorpi_slot_stored_width(slot));
+    }
+    most->maps = slot->in_codes ? 2 : most->maps;
+}
+
 static needs find_needs(const vlorp_optimizer *o)
 {
     needs most = {0};
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         if (!vlorpi_slot_projects(slot)) {
-            int64_t parts = vlorpi_divide_up(slot->n * slot->m, VLORPI_SQUARES_PER_PART);
-            most.partial = vlorpi_max(most.partial, parts);
+            exact_needs(&most, slot);
             continue;
         }
         const vlorp_projection_used *proj = &slot->proj;
@@ -198,6 +230,8 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
     s.eigen = take(c, most.dd > 0 ? most.dd + 2 * most.d : most.dd, sizeof(double));
     s.gram32 = take_f32(c, most.dd);
     s.partial = take(c, most.partial, sizeof(double));
+    s.columns = take_f32(c, most.columns);
+    s.maps = take(c, most.maps, sizeof(vlorpi_code_map));
     if (!o->gemm_is_borrowed) {
         s.gemm = take(c, (int64_t)vlorpi_gemm_scratch_bytes(o->n_threads), 1);
     }
@@ -310,6 +344,9 @@ vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
     }
     if (!o->gemm_is_borrowed) {
         o->gemm.scratch = o->scratch.gemm;
+    }
+    for (int i = 0; i < 2 && o->scratch.maps != NULL; i++) {
+        vlorpi_code_map_make(&o->scratch.maps[i], i == 0);
     }
     o->committed = true;
     return VLORP_OK;

@@ -207,6 +207,7 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
         }
         want.narrow = o->config.state_dtype == VLORP_BF16;
     }
+    want.in_codes = want.traits->codes && want.n * want.m >= VLORPI_LEAST_CODED;
     return append(o, &want, matrix->name, id, err);
 }
 
@@ -310,12 +311,29 @@ static void set_shape(vlorp_state_tensor *t, const vlorpi_slot *slot, vlorpi_sha
 
 enum { MOST_TENSORS = 4 }; /* of one parameter */
 
+/* Moments that are codes: bytes and the largest magnitude of each block. */
+static int code_tensors(const vlorpi_slot *slot, vlorp_state_tensor t[MOST_TENSORS])
+{
+    static const char *const fields[2][2] = {{"exp_avg", "exp_avg_max"}, {"exp_avg_sq", "exp_avg_sq_max"}};
+    for (int i = 0; i < 2; i++) {
+        t[2 * i] = (vlorp_state_tensor){
+            .parameter = slot->name, .field = fields[i][0], .data = slot->codes[i], .dtype = VLORP_U8};
+        set_shape(&t[2 * i], slot, VLORPI_SHAPE_WEIGHT);
+        t[2 * i + 1] = (vlorp_state_tensor){.parameter = slot->name, .field = fields[i][1], .data = slot->most[i],
+                                            .dtype = VLORP_F32, .n_dims = 1, .shape = {vlorpi_slot_n_blocks(slot)}};
+    }
+    return 4;
+}
+
 /* The state of one parameter; returns how many tensors it has. */
 static int slot_tensors(const vlorpi_slot *slot, vlorp_state_tensor t[MOST_TENSORS])
 {
     const vlorp_state_tensor empty = {.parameter = slot->name, .dtype = VLORP_F32};
     const vlorpi_rule_traits *rule = slot->traits;
     int n = 0;
+    if (slot->in_codes) {
+        return code_tensors(slot, t);
+    }
     if (rule->moment != VLORPI_SHAPE_NONE) {
         t[n] = empty;
         t[n].field = rule->moment2 == VLORPI_SHAPE_NONE ? "momentum" : "exp_avg";
@@ -331,7 +349,8 @@ static int slot_tensors(const vlorpi_slot *slot, vlorp_state_tensor t[MOST_TENSO
     }
     for (int i = 0; i < 2 && rule->row_column_sums; i++) {
         t[n] = empty;
-        t[n].field = i == 0 ? "row_sums" : "column_sums";
+        t[n].field = rule->sums_are_means ? (i == 0 ? "row_means" : "column_means")
+                                          : (i == 0 ? "row_sums" : "column_sums");
         t[n].data = i == 0 ? slot->row_sums : slot->col_sums;
         t[n].n_dims = 1;
         t[n++].shape[0] = i == 0 ? slot->n : slot->m;

@@ -16,6 +16,10 @@ static const vlorpi_rule_traits table[] = {
                              .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS},
     [VLORP_RULE_VLORP_SGD] = {.step = vlorpi_vlorp_sgd_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS},
     [VLORP_RULE_SGD] = {.step = vlorpi_sgd_step, .gradient = VLORPI_SHAPE_WEIGHT},
+    [VLORP_RULE_ADAFACTOR] = {.step = vlorpi_adafactor_step, .gradient = VLORPI_SHAPE_WEIGHT,
+                              .row_column_sums = true, .sums_are_means = true},
+    [VLORP_RULE_ADAMW8BIT] = {.step = vlorpi_adamw8bit_step, .gradient = VLORPI_SHAPE_WEIGHT,
+                              .moment = VLORPI_SHAPE_WEIGHT, .moment2 = VLORPI_SHAPE_WEIGHT, .codes = true},
     /* GaLore is Adam on S with a P from svd: its own row, because its moments stay as they are at a new P */
     [VLORP_RULE_GALORE] = {.step = vlorpi_vlorp_ss_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
                            .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP},

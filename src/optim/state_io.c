@@ -51,7 +51,7 @@ static uint64_t get(const unsigned char *at, int n_bytes)
 
 static uint64_t tensor_bytes(const vlorp_state_tensor *t)
 {
-    uint64_t n = t->dtype == VLORP_BF16 ? 2 : 4;
+    uint64_t n = t->dtype == VLORP_U8 ? 1 : t->dtype == VLORP_BF16 ? 2 : 4;
     for (int i = 0; i < t->n_dims; i++) {
         n *= (uint64_t)t->shape[i];
     }

@@ -52,9 +52,13 @@ static vlorp_rule rule_of(const vlorpi_train_settings *s, vlorpi_role role)
 {
     static const vlorp_rule rules[VLORPI_N_OPTIMIZERS] = {
         [VLORPI_OPTIMIZER_ADAMW] = VLORP_RULE_ADAMW,         [VLORPI_OPTIMIZER_SGD] = VLORP_RULE_SGD,
+        [VLORPI_OPTIMIZER_ADAFACTOR] = VLORP_RULE_ADAFACTOR, [VLORPI_OPTIMIZER_ADAMW8BIT] = VLORP_RULE_ADAMW8BIT,
         [VLORPI_OPTIMIZER_VLORP_OS] = VLORP_RULE_VLORP_OS,   [VLORPI_OPTIMIZER_VLORP_SS] = VLORP_RULE_VLORP_SS,
         [VLORPI_OPTIMIZER_VLORP_SGD] = VLORP_RULE_VLORP_SGD, [VLORPI_OPTIMIZER_PROJFACTOR] = VLORP_RULE_PROJFACTOR,
     };
+    if (s->optimizer == VLORPI_OPTIMIZER_ADAMW8BIT && role == VLORPI_ROLE_EMBED) {
+        return VLORP_RULE_ADAMW;
+    }
     bool target = (s->targets >> role & 1u) != 0;
     return target || !vlorpi_optimizer_projects(s->optimizer) ? rules[s->optimizer] : VLORP_RULE_ADAMW;
 }
@@ -71,7 +75,7 @@ static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vl
         vector.dtype = param->dtype;
         return vlorp_optimizer_add_vector(job->optimizer, &vector, &id, err);
     }
-    /* The library's vectors are adamw: under sgd one is a matrix of one row. */
+    /* The library's vectors are adamw: under other rules one is a matrix of one row. */
     vlorp_matrix matrix = vlorp_matrix_default();
     matrix.name = param->name;
     matrix.n = is_vector ? 1 : param->n;
@@ -95,8 +99,8 @@ static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
     if (s->eps >= 0) {
         config.eps = (float)s->eps;
         config.adamw_eps = (float)s->eps;
-    } else if (s->optimizer == VLORPI_OPTIMIZER_ADAMW) {
-        config.adamw_eps = 1e-8f; /* the baseline is PyTorch's */
+    } else if (s->optimizer == VLORPI_OPTIMIZER_ADAMW || s->optimizer == VLORPI_OPTIMIZER_ADAMW8BIT) {
+        config.adamw_eps = 1e-8f; /* the baselines have PyTorch's */
     }
     config.scale = (float)s->scale;
     config.update_gap = s->update_proj_gap;

@@ -31,7 +31,7 @@ static vlorp_status take_vector(void *ctx, int param, const float *dw, vlorp_err
     const vlorpi_gradient_taker *t = ctx; /* too short to be timed */
     vlorp_parameter_info info;
     VLORP_TRY(vlorp_optimizer_parameter(t->optimizer, param, &info, err));
-    if (!info.is_vector) { /* sgd's vectors are matrices of one row */
+    if (!info.is_vector) { /* vectors of rules but adamw are matrices of one row */
         return vlorp_optimizer_accumulate(t->optimizer, param, dw, 0, err);
     }
     return vlorp_optimizer_accumulate_vector(t->optimizer, param, dw, err);

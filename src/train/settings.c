@@ -40,12 +40,12 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
 
 const char *vlorpi_optimizer_text(vlorpi_optimizer_name name)
 {
-    static const char *const texts[VLORPI_N_OPTIMIZERS] = {"adamw",    "sgd",       "vlorp-os",
-                                                            "vlorp-ss", "vlorp-sgd", "projfactor"};
+    static const char *const texts[VLORPI_N_OPTIMIZERS] = {"adamw",    "sgd",      "adafactor", "adamw8bit",
+                                                            "vlorp-os", "vlorp-ss", "vlorp-sgd", "projfactor"};
     return texts[name];
 }
 
 bool vlorpi_optimizer_projects(vlorpi_optimizer_name name)
 {
-    return name != VLORPI_OPTIMIZER_ADAMW && name != VLORPI_OPTIMIZER_SGD;
+    return name > VLORPI_OPTIMIZER_ADAMW8BIT;
 }

@@ -15,8 +15,10 @@
 enum { VLORPI_AUTO = -1 }; /* an integer setting that is chosen from the model or the data */
 
 typedef enum vlorpi_optimizer_name {
-    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first two */
-    VLORPI_OPTIMIZER_SGD,   /* of everything, vectors too */
+    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first four, which train everything, vectors too */
+    VLORPI_OPTIMIZER_SGD,
+    VLORPI_OPTIMIZER_ADAFACTOR,
+    VLORPI_OPTIMIZER_ADAMW8BIT, /* embeddings by ADAMW: rows without a gradient do not survive 8-bit moments */
     VLORPI_OPTIMIZER_VLORP_OS,
     VLORPI_OPTIMIZER_VLORP_SS,
     VLORPI_OPTIMIZER_VLORP_SGD,

@@ -124,7 +124,7 @@ static void test_mistakes(void **state)
     refuses(train, "m --no_packing=true", "takes no value", NULL);
     refuses(train, "m --optimizer projfaktor", "is not one of", "projfactor");
     refuses(train, "m --optimizer galore",
-            "this version does not have it; it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd", NULL);
+            "this version does not have it; it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd, adafactor, adamw8bit", NULL);
     refuses(train, "m --proj_type svd --proj_matrix_dist normal", "--proj_type: svd, but --proj_matrix_dist says normal", NULL);
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);

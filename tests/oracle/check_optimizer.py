@@ -248,13 +248,14 @@ def check_factors(library):
 def check_rounding(library):
     """bf16 weights: one step equals numpy's stochastic rounding of the fp32 result, bit for bit."""
     rng = np.random.default_rng(3)
-    shape = (9, 300)
+    shape = (16, 300)  # large enough for 8-bit moments
     start = (rng.standard_normal(shape).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
     g = random_gradient(rng, *shape)
     fine = [dict(side=v.RIGHT, factor=4, rank=1), dict(side=v.LEFT, factor=3, rank=1)]
     cases = [(rule, settings) for rule in RULES.values() for settings in fine]
     cases += [(v.PROJFACTOR, dict(side=v.RIGHT, factor=1, rank=2, divisor=3)),
               (v.VLORP_SGD, dict(side=v.LEFT, factor=1, rank=2, divisor=2)), (v.ADAMW, {}), (v.SGD, {}),
+              (v.ADAFACTOR, {}), (v.ADAMW8BIT, {}),
               (v.PROJFACTOR, dict(side=v.RIGHT, factor=1, rank=2, transposed=True))]
     cases += [(rule, settings) for rule in BASELINES.values() for settings in fine]
     for rule, settings in cases:

@@ -8,7 +8,7 @@
 
 #include "base/mem.h"
 
-enum { N = 24, COLS = 40, N_MATRICES = 15, TOKENS = 6 };
+enum { N = 24, COLS = 40, N_MATRICES = 17, TOKENS = 6 };
 
 static const struct matrix_row {
     vlorp_rule rule;
@@ -30,6 +30,8 @@ static const struct matrix_row {
     {VLORP_RULE_APOLLO, {.factor = 1, .rank = 17}, true},
     {VLORP_RULE_APOLLO_MINI, {.factor = 1, .rank = 1}, false},
     {VLORP_RULE_FLORA, {.factor = 1, .rank = 3}, true},
+    {VLORP_RULE_ADAFACTOR, {.factor = 0}, true},
+    {VLORP_RULE_ADAMW8BIT, {.factor = 0}, false},
 };
 
 typedef struct model {

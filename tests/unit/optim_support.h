@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "base/threads.h"
 
-enum { SET_N = 7, SET_TOKENS = 24, SET_LARGEST = 96 * 160 };
+enum { SET_N = 10, SET_TOKENS = 24, SET_LARGEST = 96 * 160 };
 
 typedef struct set_row {
     const char *name;
@@ -26,6 +26,9 @@ static const set_row set_rows[SET_N] = {
     {"layers.0.k.weight", 8, 160, VLORP_RULE_PROJFACTOR, {.budget = 16}}, /* kept exact */
     {"head.weight", 70, 96, VLORP_RULE_ADAMW, {.side = VLORP_SIDE_AUTO}},
     {"layers.1.up.weight", 160, 96, VLORP_RULE_PROJFACTOR, {.factor = 1, .rank = 24, .side = VLORP_SIDE_RIGHT}},
+    {"layers.1.down.weight", 96, 160, VLORP_RULE_ADAMW8BIT, {.side = VLORP_SIDE_AUTO}},
+    {"layers.1.k.weight", 8, 160, VLORP_RULE_ADAMW8BIT, {.side = VLORP_SIDE_AUTO}}, /* too small for codes */
+    {"layers.1.o.weight", 70, 96, VLORP_RULE_ADAFACTOR, {.side = VLORP_SIDE_AUTO}},
     {"norm.weight", 96, 0, VLORP_RULE_ADAMW, {.side = VLORP_SIDE_AUTO}},
 };
 
@@ -161,7 +164,7 @@ static inline void set_assert_same_bits(set *a, set *b)
         for (int k = 0; k < x.n_dims; k++) {
             n *= x.shape[k];
         }
-        if (memcmp(x.data, y.data, (size_t)n * sizeof(float)) != 0) {
+        if (memcmp(x.data, y.data, (size_t)n * (x.dtype == VLORP_U8 ? 1 : sizeof(float))) != 0) {
             fail_msg("%s of %s differs", x.field, x.parameter);
         }
     }

@@ -96,7 +96,8 @@ static void strides_are_honoured(void **state)
     static const vlorp_rule rules[] = {
         VLORP_RULE_PROJFACTOR, VLORP_RULE_ADAMW,  VLORP_RULE_VLORP_OS, VLORP_RULE_VLORP_SS,
         VLORP_RULE_VLORP_SGD,  VLORP_RULE_SGD,    VLORP_RULE_GALORE,   VLORP_RULE_FIRA,
-        VLORP_RULE_APOLLO,     VLORP_RULE_APOLLO_MINI, VLORP_RULE_FLORA,
+        VLORP_RULE_APOLLO,     VLORP_RULE_APOLLO_MINI, VLORP_RULE_FLORA,    VLORP_RULE_ADAFACTOR,
+        VLORP_RULE_ADAMW8BIT,
     };
     for (size_t i_rule = 0; i_rule < sizeof rules / sizeof rules[0]; i_rule++) {
         vlorp_err err = {0};

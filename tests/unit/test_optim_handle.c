@@ -230,7 +230,7 @@ static void state_resumes_exactly(void **state)
             for (int k = 0; k < from.n_dims; k++) {
                 n *= from.shape[k];
             }
-            memcpy(to.data, from.data, (size_t)n * sizeof(float));
+            memcpy(to.data, from.data, (size_t)n * (to.dtype == VLORP_U8 ? 1 : sizeof(float)));
         }
         for (int step = 4; step < 9; step++) {
             set_accumulate(a, step, 0, SET_TOKENS);
