@@ -1,2 +1,3 @@
+vlorp_test(test_answer_extract vlorp_eval)
 vlorp_test(test_sample vlorp_eval)
 vlorp_test(test_text_stream vlorp_eval)
