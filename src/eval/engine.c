@@ -182,7 +182,7 @@ static vlorp_status draw(vlorpi_engine *engine, const vlorpi_engine_source *sour
     slot->ids[slot->n++] = slot->drawn;
     bool stop = false;
     if (source->token != NULL) {
-        VLORP_TRY(source->token(source->ctx, slot->tag, slot->drawn, &stop, err));
+        VLORP_TRY(source->token(source->ctx, slot->tag, slot->ids, slot->n, &stop, err));
     }
     if (stop) {
         return end_slot(engine, source, slot, VLORPI_FINISH_STOPPED, err);

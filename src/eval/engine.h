@@ -54,8 +54,8 @@ typedef struct vlorpi_engine_source {
     vlorp_status (*next)(void *ctx, vlorpi_sequence *sequence, bool *more, vlorp_err *err);
     /* A sequence has ended; in the order of ending, not of starting. */
     vlorp_status (*done)(void *ctx, const vlorpi_sequence_result *result, vlorp_err *err);
-    /* After each generated token: *stop ends the sequence.  NULL: nobody looks. */
-    vlorp_status (*token)(void *ctx, int64_t tag, int32_t id, bool *stop, vlorp_err *err);
+    /* After each generated token, the last of ids [n]: *stop ends the sequence.  NULL: nobody looks. */
+    vlorp_status (*token)(void *ctx, int64_t tag, const int32_t *ids, int64_t n, bool *stop, vlorp_err *err);
     /* Before each token: true ends the sequence without it.  NULL: nobody stops it. */
     bool (*wants_stop)(void *ctx);
     const vlorpi_tokenizer *tokenizer; /* whose end tokens end what is generated; NULL: none does */

@@ -46,12 +46,12 @@ static vlorp_status next(void *ctx, vlorpi_sequence *sequence, bool *more, vlorp
     return VLORP_OK;
 }
 
-static vlorp_status token(void *ctx, int64_t tag, int32_t id, bool *stop, vlorp_err *err)
+static vlorp_status token(void *ctx, int64_t tag, const int32_t *ids, int64_t n, bool *stop, vlorp_err *err)
 {
     (void)tag;
     (void)stop;
     run *r = ctx;
-    return vlorpi_text_stream_push(&r->stream, id, err);
+    return vlorpi_text_stream_push(&r->stream, ids, n, err);
 }
 
 static bool wants_stop(void *ctx)
@@ -65,7 +65,7 @@ static vlorp_status done(void *ctx, const vlorpi_sequence_result *result, vlorp_
     run *r = ctx;
     *r->result = (vlorpi_generate_result){
         .n_new = result->n_new, .n_reused = result->n_shared, .finish = result->finish};
-    return vlorpi_text_stream_end(&r->stream, err);
+    return vlorpi_text_stream_end(&r->stream, result->ids, result->n_ids + result->n_new, err);
 }
 
 vlorp_status vlorpi_generator_run(vlorpi_generate_result *result, vlorpi_generator *g,
@@ -78,8 +78,7 @@ vlorp_status vlorpi_generator_run(vlorpi_generate_result *result, vlorpi_generat
                    (long long)n, (long long)g->n_positions);
     }
     run r = {.request = request, .first_draw = g->n_drawn, .result = result};
-    /* the engine writes the ids where the stream reads them */
-    r.stream = vlorpi_text_stream_begin(g->loaded->tokenizer, g->loaded->mem, sink, g->engine.slots[0].ids, n);
+    r.stream = vlorpi_text_stream_begin(g->loaded->tokenizer, g->loaded->mem, sink, n);
     vlorpi_engine_source source = {.ctx = &r,
                                    .next = next,
                                    .done = done,

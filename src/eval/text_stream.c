@@ -46,21 +46,21 @@ static bool ends_open(const char *text, size_t n_bytes)
 }
 
 /* Writes what is new and final; with `last` also what could still have grown. */
-static vlorp_status flush(vlorpi_text_stream *s, bool last, vlorp_err *err)
+static vlorp_status flush(vlorpi_text_stream *s, const int32_t *ids, int64_t n, bool last, vlorp_err *err)
 {
     char *before = NULL;
     char *after = NULL;
     size_t n_before;
     size_t n_after;
-    vlorp_status status = vlorpi_tokenizer_decode(s->tokenizer, &before, &n_before, s->ids + s->from,
-                                                  s->shown - s->from, true, err);
+    vlorp_status status = vlorpi_tokenizer_decode(s->tokenizer, &before, &n_before, ids + s->from, s->shown - s->from,
+                                                  true, err);
     if (status == VLORP_OK) {
-        status = vlorpi_tokenizer_decode(s->tokenizer, &after, &n_after, s->ids + s->from, s->n - s->from, true, err);
+        status = vlorpi_tokenizer_decode(s->tokenizer, &after, &n_after, ids + s->from, n - s->from, true, err);
     }
     if (status == VLORP_OK && n_after > n_before && (last || !ends_open(after, n_after))) {
         status = write_valid(s, after + n_before, n_after - n_before, err);
         s->from = s->shown;
-        s->shown = s->n;
+        s->shown = n;
     }
     vlorpi_mem_free(s->mem, before);
     vlorpi_mem_free(s->mem, after);
@@ -68,19 +68,17 @@ static vlorp_status flush(vlorpi_text_stream *s, bool last, vlorp_err *err)
 }
 
 vlorpi_text_stream vlorpi_text_stream_begin(const vlorpi_tokenizer *tokenizer, vlorpi_mem *mem,
-                                            const vlorpi_text_sink *sink, int32_t *ids, int64_t n_before)
+                                            const vlorpi_text_sink *sink, int64_t n_before)
 {
-    return (vlorpi_text_stream){
-        .tokenizer = tokenizer, .mem = mem, .sink = sink, .ids = ids, .shown = n_before, .n = n_before};
+    return (vlorpi_text_stream){.tokenizer = tokenizer, .mem = mem, .sink = sink, .shown = n_before};
 }
 
-vlorp_status vlorpi_text_stream_push(vlorpi_text_stream *stream, int32_t id, vlorp_err *err)
+vlorp_status vlorpi_text_stream_push(vlorpi_text_stream *stream, const int32_t *ids, int64_t n, vlorp_err *err)
 {
-    stream->ids[stream->n++] = id;
-    return flush(stream, false, err);
+    return flush(stream, ids, n, false, err);
 }
 
-vlorp_status vlorpi_text_stream_end(vlorpi_text_stream *stream, vlorp_err *err)
+vlorp_status vlorpi_text_stream_end(vlorpi_text_stream *stream, const int32_t *ids, int64_t n, vlorp_err *err)
 {
-    return flush(stream, true, err);
+    return flush(stream, ids, n, true, err);
 }

@@ -14,23 +14,24 @@ typedef struct vlorpi_text_sink {
     void *ctx;
 } vlorpi_text_sink;
 
-/* Plain storage.  ids[0 .. shown) have been written or were there before; what ids[shown .. n) add is
- * the difference between decoding ids[from .. n) and ids[from .. shown), because a token's text may
- * depend on the one before it.  from and shown are always between whole characters. */
+/* Plain storage.  Tokens [0, shown) of a text of n have been written or were there before; what [shown, n) add is
+ * the difference between decoding [from, n) and [from, shown), because a token's text may depend on the one
+ * before it.  from and shown are always between whole characters. */
 typedef struct vlorpi_text_stream {
     const vlorpi_tokenizer *tokenizer; /* borrowed */
     vlorpi_mem *mem;                   /* borrowed */
     const vlorpi_text_sink *sink;      /* borrowed */
-    int32_t *ids;                      /* borrowed, room for all that will come */
-    int64_t from, shown, n;
+    int64_t from, shown;
 } vlorpi_text_stream;
 
-/* ids [capacity]: the first n_before are a text that was there before and is not written. */
+/* The first n_before tokens are a text that was there before and is not written. */
 vlorpi_text_stream vlorpi_text_stream_begin(const vlorpi_tokenizer *tokenizer, vlorpi_mem *mem,
-                                            const vlorpi_text_sink *sink, int32_t *ids, int64_t n_before);
-/* Adds one id and writes what is final by it; special tokens write nothing. */
-VLORP_CHECKED vlorp_status vlorpi_text_stream_push(vlorpi_text_stream *stream, int32_t id, vlorp_err *err);
-/* Writes what was held back: an unfinished character becomes U+FFFD. */
-VLORP_CHECKED vlorp_status vlorpi_text_stream_end(vlorpi_text_stream *stream, vlorp_err *err);
+                                            const vlorpi_text_sink *sink, int64_t n_before);
+/* The text has grown to ids [n]: writes what is final by that; special tokens write nothing. */
+VLORP_CHECKED vlorp_status vlorpi_text_stream_push(vlorpi_text_stream *stream, const int32_t *ids, int64_t n,
+                                                   vlorp_err *err);
+/* The text stays ids [n]: writes what was held back; an unfinished character becomes U+FFFD. */
+VLORP_CHECKED vlorp_status vlorpi_text_stream_end(vlorpi_text_stream *stream, const int32_t *ids, int64_t n,
+                                                  vlorp_err *err);
 
 #endif

@@ -75,11 +75,12 @@ static vlorp_status done(void *ctx, const vlorpi_sequence_result *result, vlorp_
     return VLORP_OK;
 }
 
-static vlorp_status token(void *ctx, int64_t tag, int32_t id, bool *stop, vlorp_err *err)
+static vlorp_status token(void *ctx, int64_t tag, const int32_t *ids, int64_t n, bool *stop, vlorp_err *err)
 {
-    (void)id;
     (void)err;
     work *w = ctx;
+    assert_int_equal(n, w->sequences[tag].n_ids + w->n_texts_new[tag] + 1);
+    assert_in_range(ids[n - 1], 0, MAX_V - 1);
     w->n_tokens++;
     *stop = ++w->n_texts_new[tag] == w->stop_after;
     return VLORP_OK;

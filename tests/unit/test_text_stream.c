@@ -57,11 +57,11 @@ static void check_text(const vlorpi_tokenizer *tokenizer, vlorpi_mem *mem, const
     static collected c;
     memset(&c, 0, sizeof c);
     vlorpi_text_sink sink = {.write = collect, .ctx = &c};
-    vlorpi_text_stream stream = vlorpi_text_stream_begin(tokenizer, mem, &sink, ids, n_prompt);
+    vlorpi_text_stream stream = vlorpi_text_stream_begin(tokenizer, mem, &sink, n_prompt);
     for (int64_t i = n_prompt; i < tokens.n; i++) {
-        ASSERT_OK(vlorpi_text_stream_push(&stream, ids[i], &err));
+        ASSERT_OK(vlorpi_text_stream_push(&stream, ids, i + 1, &err));
     }
-    ASSERT_OK(vlorpi_text_stream_end(&stream, &err));
+    ASSERT_OK(vlorpi_text_stream_end(&stream, ids, tokens.n, &err));
     assert_string_equal(c.text, whole + n_before);
     assert_null(strstr(c.text, "\xEF\xBF\xBD"));
     assert_non_null(strstr(whole, rest));
@@ -83,12 +83,15 @@ static void check_unfinished(const vlorpi_tokenizer *tokenizer, vlorpi_mem *mem,
     static collected c;
     memset(&c, 0, sizeof c);
     vlorpi_text_sink sink = {.write = collect, .ctx = &c};
-    vlorpi_text_stream stream = vlorpi_text_stream_begin(tokenizer, mem, &sink, ids, 0);
-    for (int64_t i = 0; i + 1 < tokens.n; i++) {
-        ASSERT_OK(vlorpi_text_stream_push(&stream, tokens.items[i].id, &err));
+    vlorpi_text_stream stream = vlorpi_text_stream_begin(tokenizer, mem, &sink, 0);
+    int64_t n = 0;
+    while (n + 1 < tokens.n) {
+        ids[n] = tokens.items[n].id;
+        n++;
+        ASSERT_OK(vlorpi_text_stream_push(&stream, ids, n, &err));
     }
     assert_null(strstr(c.text, "\xEF\xBF\xBD"));
-    ASSERT_OK(vlorpi_text_stream_end(&stream, &err));
+    ASSERT_OK(vlorpi_text_stream_end(&stream, ids, n, &err));
     assert_non_null(strstr(c.text, "x\xEF\xBF\xBD"));
     vlorpi_tokens_deinit(&tokens);
 }
