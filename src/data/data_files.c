@@ -103,29 +103,51 @@ static vlorp_status add_matches(vlorpi_data_files *files, const char *data_dir, 
     return status;
 }
 
+/* Adds what lies at one place; nothing when it is not there. */
+static vlorp_status add_place(vlorpi_data_files *files, const char *data_dir, const char *place, vlorp_err *err)
+{
+    char path[PATH_MAX];
+    if (strchr(place, '*') != NULL) {
+        return add_matches(files, data_dir, place, err);
+    }
+    if (snprintf(path, sizeof path, "%s/%s", data_dir, place) < PATH_MAX && is_file(path)) {
+        return add_path(files, path, err);
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status refuse_missing(const char *what, const char *data_dir, const char *looked_for, const char *remedy,
+                                   vlorp_err *err)
+{
+    vlorp_status status = data_dir == NULL
+        ? vlorpi_err_set(err, VLORP_E_ARG, "data set %s: no folder to look for it was given", what)
+        : vlorpi_err_set(err, VLORP_E_ARG, "data set %s: %s holds none of %s", what, data_dir, looked_for);
+    vlorpi_err_hint(err, "name the folder that holds it with --data_dir%s", remedy);
+    return status;
+}
+
 static vlorp_status find_builtin(vlorpi_data_files *files, const builtin *set, const char *data_dir, vlorp_err *err)
 {
     char looked_for[256] = "";
     files->form = set->form;
     for (int i = 0; i < N_PLACES && set->places[i] != NULL && data_dir != NULL && files->n == 0; i++) {
-        const char *place = set->places[i];
-        char path[PATH_MAX];
-        if (strchr(place, '*') != NULL) {
-            VLORP_TRY(add_matches(files, data_dir, place, err));
-        } else if (snprintf(path, sizeof path, "%s/%s", data_dir, place) < PATH_MAX && is_file(path)) {
-            VLORP_TRY(add_path(files, path, err));
-        }
+        VLORP_TRY(add_place(files, data_dir, set->places[i], err));
         size_t n = strlen(looked_for);
-        (void)snprintf(looked_for + n, sizeof looked_for - n, "%s%s", n > 0 ? ", " : "", place);
+        (void)snprintf(looked_for + n, sizeof looked_for - n, "%s%s", n > 0 ? ", " : "", set->places[i]);
     }
-    if (files->n > 0) {
-        return VLORP_OK;
+    return files->n > 0 ? VLORP_OK
+                        : refuse_missing(set->name, data_dir, looked_for, ", or give a file of your own as --dataset",
+                                         err);
+}
+
+vlorp_status vlorpi_data_files_at(vlorpi_data_files *files, vlorpi_mem *mem, const char *what, const char *data_dir,
+                                  const char *place, vlorpi_form form, vlorp_err *err)
+{
+    *files = (vlorpi_data_files){.mem = mem, .form = form};
+    if (data_dir != NULL) {
+        VLORP_TRY(add_place(files, data_dir, place, err));
     }
-    vlorp_status status = data_dir == NULL
-        ? vlorpi_err_set(err, VLORP_E_ARG, "data set %s: no folder to look for it was given", set->name)
-        : vlorpi_err_set(err, VLORP_E_ARG, "data set %s: %s holds none of %s", set->name, data_dir, looked_for);
-    vlorpi_err_hint(err, "name the folder that holds it with --data_dir, or give a file of your own as --dataset");
-    return status;
+    return files->n > 0 ? VLORP_OK : refuse_missing(what, data_dir, place, "", err);
 }
 
 vlorp_status vlorpi_data_files_find(vlorpi_data_files *files, vlorpi_mem *mem, const char *what, const char *data_dir,

@@ -24,6 +24,12 @@ typedef struct vlorpi_data_files {
  * Errors: E_ARG for a built-in name that data_dir does not hold; E_IO for no such file. */
 VLORP_CHECKED vlorp_status vlorpi_data_files_find(vlorpi_data_files *files, vlorpi_mem *mem, const char *what,
                                                   const char *data_dir, vlorp_err *err);
+/* Every file of one place under data_dir (NULL: not given): a path, or one with a star for part of its last name
+ * ("mmlu/test/STAR_test.csv") or for a folder ("commonsense/STAR/train.json"), in order of the paths' bytes; what: its
+ * name for error texts.  Owner and errors: as _find. */
+VLORP_CHECKED vlorp_status vlorpi_data_files_at(vlorpi_data_files *files, vlorpi_mem *mem, const char *what,
+                                                const char *data_dir, const char *place, vlorpi_form form,
+                                                vlorp_err *err);
 void vlorpi_data_files_deinit(vlorpi_data_files *files);
 
 #endif

@@ -11,26 +11,23 @@ enum { ALPACA, ALPACA_INPUT, QA, PROMPT, TEXT, MMLU, MMLU_SUBJECT, N_TEMPLATES }
  * answer belongs to the answer: a prompt that ends in a blank would be tokenised otherwise alone
  * than with its answer. */
 static const vlorpi_template templates[N_TEMPLATES] = {
-    [ALPACA] = {"alpaca", 1, VLORPI_FORM_ALPACA,
+    [ALPACA] = {"alpaca", 1, VLORPI_FORM_ALPACA, "",
      "Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
      "### Instruction:\n{instruction}\n\n### Response:\n",
-     "{output}"},
-    [ALPACA_INPUT] = {"alpaca-input", 1, VLORPI_FORM_ALPACA,
+     "{output}", "output"},
+    [ALPACA_INPUT] = {"alpaca-input", 1, VLORPI_FORM_ALPACA, "",
      "Below is an instruction that describes a task, paired with an input that provides further context. "
      "Write a response that appropriately completes the request.\n\n"
      "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:\n",
-     "{output}"},
-    [QA] = {"question-answer", 1, VLORPI_FORM_QA, "Question: {question}\nAnswer:", " {answer}"},
-    [PROMPT] = {"prompt-completion", 1, VLORPI_FORM_PROMPT, "{prompt}", "{completion}"},
-    [TEXT] = {"text", 1, VLORPI_FORM_TEXT, "", "{text}"},
-    [MMLU] = {"mmlu", 1, VLORPI_FORM_MMLU,
-     "The following are multiple choice questions (with answers).\n\n"
-     "{question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:",
-     " {answer}"},
+     "{output}", "output"},
+    [QA] = {"question-answer", 1, VLORPI_FORM_QA, "", "Question: {question}\nAnswer:", " {answer}", "answer"},
+    [PROMPT] = {"prompt-completion", 1, VLORPI_FORM_PROMPT, "", "{prompt}", "{completion}", "completion"},
+    [TEXT] = {"text", 1, VLORPI_FORM_TEXT, "", "", "{text}", NULL},
+    [MMLU] = {"mmlu", 1, VLORPI_FORM_MMLU, "The following are multiple choice questions (with answers).\n\n",
+     "{question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:", " {answer}", "answer"},
     [MMLU_SUBJECT] = {"mmlu-subject", 1, VLORPI_FORM_MMLU,
-     "The following are multiple choice questions (with answers) about {subject}.\n\n"
-     "{question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:",
-     " {answer}"},
+     "The following are multiple choice questions (with answers) about {subject}.\n\n",
+     "{question}\nA. {A}\nB. {B}\nC. {C}\nD. {D}\nAnswer:", " {answer}", "answer"},
 };
 
 const vlorpi_template *vlorpi_template_find(const char *name)
@@ -87,10 +84,17 @@ static vlorp_status expand(vlorpi_rendered *rendered, const char *pattern, const
     return VLORP_OK;
 }
 
-vlorp_status vlorpi_template_render(vlorpi_rendered *rendered, const vlorpi_template *row, const vlorpi_record *record,
-                                    bool with_answer, vlorp_err *err)
+vlorp_status vlorpi_template_render_shots(vlorpi_rendered *rendered, const vlorpi_template *row,
+                                          const vlorpi_record *shots, int n_shots, const vlorpi_record *record,
+                                          bool with_answer, vlorp_err *err)
 {
     vlorpi_rendered_clear(rendered);
+    VLORP_TRY(expand(rendered, row->head, record, err));
+    for (int i = 0; i < n_shots; i++) {
+        VLORP_TRY(expand(rendered, row->prompt, &shots[i], err));
+        VLORP_TRY(expand(rendered, row->answer, &shots[i], err));
+        VLORP_TRY(vlorpi_rendered_append(rendered, "\n\n", 2, err));
+    }
     VLORP_TRY(expand(rendered, row->prompt, record, err));
     if (!with_answer) {
         return VLORP_OK;
@@ -98,4 +102,10 @@ vlorp_status vlorpi_template_render(vlorpi_rendered *rendered, const vlorpi_temp
     size_t begin = rendered->n_bytes;
     VLORP_TRY(expand(rendered, row->answer, record, err));
     return vlorpi_rendered_mark(rendered, begin, err);
+}
+
+vlorp_status vlorpi_template_render(vlorpi_rendered *rendered, const vlorpi_template *row, const vlorpi_record *record,
+                                    bool with_answer, vlorp_err *err)
+{
+    return vlorpi_template_render_shots(rendered, row, NULL, 0, record, with_answer, err);
 }
