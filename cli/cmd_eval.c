@@ -1,9 +1,10 @@
-/* cmd_eval.c - vlorp eval: perplexity of a text. */
+/* cmd_eval.c - vlorp eval: perplexity of a text, or tasks. */
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/mapped_file.h"
 #include "cli/command.h"
+#include "cli/eval_tasks.h"
 #include "cli/inference.h"
 #include "eval/perplexity.h"
 
@@ -45,7 +46,7 @@ static vlorp_status print_result(const vlorpi_cli *cli, const vlorpi_perplexity 
     return VLORP_OK;
 }
 
-vlorp_status vlorpi_cmd_eval(vlorpi_cli *cli, vlorp_err *err)
+static vlorp_status eval_text(vlorpi_cli *cli, vlorp_err *err)
 {
     const char *path = vlorpi_options_text(cli->options, "data");
     if (path == NULL) {
@@ -76,4 +77,16 @@ vlorp_status vlorpi_cmd_eval(vlorpi_cli *cli, vlorp_err *err)
     vlorpi_loaded_model_close(&loaded);
     vlorpi_mapped_file_close(&file);
     return status;
+}
+
+vlorp_status vlorpi_cmd_eval(vlorpi_cli *cli, vlorp_err *err)
+{
+    const char *tasks = vlorpi_options_text(cli->options, "task");
+    if (!vlorpi_options_lists(cli->options, "task", "ppl")) {
+        return vlorpi_cli_eval_tasks(cli, err);
+    }
+    if (strcmp(tasks, "ppl") != 0) {
+        VLORP_FAIL(err, VLORP_E_ARG, "--task %s: ppl goes alone", tasks);
+    }
+    return eval_text(cli, err);
 }

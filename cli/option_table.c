@@ -6,6 +6,9 @@
 
 enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
+#define TASK_NAMES                                                                                           \
+    "commonsense", "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", \
+        "openbookqa", "mmlu", "gsm8k"
 #define OTHER_RULES WORDS("galore", "flora", "apollo", "apollo-mini", "fira", "lora", "lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
@@ -18,21 +21,33 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .choices = WORDS("kernels", "step", "optimizer"), .help = "what is timed; also as first plain argument"},
     {.name = "dataset", .synonyms = {"data"}, .kind = VLORPI_OPTION_STRING, .commands = RUN, .value_name = "NAME|FILE",
      .help = "commonsense, gsm8k or mmlu under --data_dir, or a JSON, JSONL, CSV or text file"},
-    {.name = "data_dir", .kind = VLORPI_OPTION_STRING, .commands = RUN, .value_name = "FOLDER",
-     .help = "where the data sets with a name are"},
+    {.name = "data_dir", .kind = VLORPI_OPTION_STRING, .commands = RUN | VLORPI_CMD_EVAL,
+     .value_name = "FOLDER", .help = "where the data sets and tasks with a name are"},
     {.name = "eval_data", .kind = VLORPI_OPTION_STRING, .commands = RUN, .value_name = "NAME|FILE",
      .fallback_help = "with --eval_every: 2 % of the training data, at most 256 examples",
      .help = "examples for the held-out loss"},
     {.name = "max_length", .kind = VLORPI_OPTION_INT, .commands = RUN | VLORPI_CMD_EVAL, .min = 2, .max = 1 << 24,
-     .fallback_help = "the smaller of 1024 and the model's", .help = "tokens per example (eval: per window)"},
+     .fallback_help = "the smaller of 1024 and the model's", .help = "tokens per example (eval: per window of ppl, and the longest text of a task: there by default the model's)"},
     {.name = "train_on_prompts", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "false",
      .help = "also predict the prompt's tokens"},
     {.name = "packing", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "true",
      .help = "several examples in one sequence, without padding"},
     {.name = "init", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("checkpoint", "random"),
      .fallback = "checkpoint", .help = "random: fresh weights for the model's config.json"},
-    {.name = "task", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_EVAL, .choices = WORDS("ppl"),
-     .not_here = WORDS("commonsense", "mmlu", "gsm8k"), .fallback = "ppl", .help = "ppl: perplexity of a text"},
+    {.name = "task", .kind = VLORPI_OPTION_LIST, .commands = VLORPI_CMD_EVAL, .choices = WORDS("ppl", TASK_NAMES),
+     .fallback = "ppl", .help = "ppl: perplexity of a text; commonsense: the eight sets and their average"},
+    {.name = "by", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_EVAL, .choices = WORDS("likelihood", "generation"),
+     .fallback = "likelihood", .help = "how a task's answers are chosen; gsm8k has no list of them and is generated"},
+    {.name = "shots", .kind = VLORPI_OPTION_INT, .commands = VLORPI_CMD_EVAL, .min = 0, .max = 64, .fallback = "0",
+     .help = "solved examples before each question of mmlu (5 are published) and gsm8k"},
+    {.name = "limit", .kind = VLORPI_OPTION_COUNT, .commands = VLORPI_CMD_EVAL, .min = 1, .max = 1e12,
+     .fallback_help = "all", .value_name = "N", .help = "the first questions of each task, of each subject of mmlu"},
+    {.name = "batch", .synonyms = {"batch_size"}, .kind = VLORPI_OPTION_INT, .commands = VLORPI_CMD_EVAL, .min = 1,
+     .max = 4096, .fallback = "32", .help = "sequences that run together"},
+    {.name = "log", .kind = VLORPI_OPTION_STRING, .commands = VLORPI_CMD_EVAL, .value_name = "FILE",
+     .help = "a JSON line for each question; an interrupted evaluation goes on from there"},
+    {.name = "show_prompt", .kind = VLORPI_OPTION_BOOL, .commands = VLORPI_CMD_EVAL, .fallback = "false",
+     .help = "print the exact text of each task's first question, and stop"},
     {.name = "data", .synonyms = {"dataset"}, .kind = VLORPI_OPTION_STRING, .commands = VLORPI_CMD_EVAL,
      .value_name = "FILE", .help = "the text to predict, UTF-8"},
 
