@@ -37,7 +37,7 @@ typedef struct product {
     int64_t item_rows, item_cols; /* the cut of C into items; item_cols a multiple of nr */
     int64_t n_row_items;
     float *b_panels; /* K part p0 + p, panel j: at p * n_padded + j * min(kc, k - p) * nr */
-    float *a_panels; /* VLORPI_GEMM_A_FLOATS for each thread */
+    float *a_room;   /* VLORPI_GEMM_A_FLOATS for each thread */
 } product;
 
 static int64_t min(int64_t a, int64_t b)
@@ -106,16 +106,16 @@ static void multiply_item(void *arg, int64_t item, int thread)
     int64_t j = item / g->n_row_items * g->item_cols;
     int64_t m = min(g->item_rows, g->M - i);
     int64_t n = min(g->item_cols, g->n - j);
-    float *a_panels = g->a_panels + (int64_t)thread * VLORPI_GEMM_A_FLOATS;
+    float *a_room = g->a_room + (int64_t)thread * VLORPI_GEMM_A_FLOATS;
     vlorpi_gemm_target c = g->c;
     int64_t column = g->j0 + j;
     c.data += c.transposed ? column * c.ld + i : i * c.ld + column;
     for (int64_t p = 0; p < g->k; p += g->kc) {
         int64_t k = min(g->kc, g->k - p);
-        vlorpi_gemm_layout layout = kernels->pack_a(a_panels, vlorpi_gemm_at(g->a, i, g->p0 + p), m, k);
+        vlorpi_gemm_panels a = kernels->pack_a(a_room, vlorpi_gemm_at(g->a, i, g->p0 + p), m, k);
         const float *b_panels = g->b_panels + p * round_up(g->n, kernels->nr) + j * k;
         c.accumulate = g->c.accumulate || g->p0 + p > 0;
-        kernels->multiply(c, a_panels, layout, b_panels, m, n, k);
+        kernels->multiply(c, a, b_panels, m, n, k);
     }
 }
 
@@ -242,6 +242,6 @@ void vlorpi_gemm(const vlorpi_gemm_ctx *ctx, float *c, int64_t ldc, bool accumul
         g.N = M;
         g.c.transposed = true;
     }
-    g.a_panels = g.b_panels + VLORPI_GEMM_B_FLOATS;
+    g.a_room = g.b_panels + VLORPI_GEMM_B_FLOATS;
     run_packed(&g, &exec);
 }

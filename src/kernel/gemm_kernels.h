@@ -2,11 +2,11 @@
  *
  * Layer 2, private to the product.  A plain level has block alone.  A packed level has the rest:
  *
- *   A [m, k] is cut in panels of mr rows, in one of two layouts, neither of which transposes; S is
- *   the level's own stride.
+ *   A [m, k] is cut in panels of mr rows, in one of two layouts, neither of which transposes.
  *     rows     element (i, p) of a panel at [i * S + p]   when A is contiguous along k
  *     columns  element (i, p) of a panel at [p * mr + i]  when A is contiguous along its rows' index
- *     A panel takes mr * S floats in both; rows beyond m are zero.
+ *     A panel begins S floats times mr after the one before; rows beyond m are zero.  S is the level's own
+ *     stride, or A's where its rows are used where they lie.
  *   B [k, n] is cut in panels of nr columns, element (p, j) at [p * nr + j]; a panel takes k * nr
  *   floats; columns beyond n are zero.
  *
@@ -19,6 +19,13 @@
 #include "kernel/gemm.h"
 
 typedef enum vlorpi_gemm_layout { VLORPI_GEMM_ROWS, VLORPI_GEMM_COLUMNS } vlorpi_gemm_layout;
+
+/* A block of A in panels. */
+typedef struct vlorpi_gemm_panels {
+    const float *data;
+    int64_t stride; /* S */
+    vlorpi_gemm_layout layout;
+} vlorpi_gemm_panels;
 
 /* Where a block of C goes.  transposed: element (i, j) at data[j * ld + i]. */
 typedef struct vlorpi_gemm_target {
@@ -37,12 +44,11 @@ struct vlorpi_gemm_kernels {
     int64_t mc, kc;    /* cache block, upper bounds; mc a multiple of mr; fits VLORPI_GEMM_A_FLOATS */
     int64_t blas_side; /* an fp32 product with no side below it is offered to the BLAS; 0: never */
 
-    /* Packs A [m, k] (m <= mc, k <= kc); returns the layout it used. */
-    vlorpi_gemm_layout (*pack_a)(float *panels, vlorpi_gemm_operand a, int64_t m, int64_t k);
+    /* A [m, k] (m <= mc, k <= kc) as panels, in `room` or where it lies. */
+    vlorpi_gemm_panels (*pack_a)(float *room, vlorpi_gemm_operand a, int64_t m, int64_t k);
     void (*pack_b)(float *panels, vlorpi_gemm_operand b, int64_t k, int64_t n);
     /* C [m, n] from packed panels. */
-    void (*multiply)(vlorpi_gemm_target c, const float *a, vlorpi_gemm_layout layout, const float *b, int64_t m,
-                     int64_t n, int64_t k);
+    void (*multiply)(vlorpi_gemm_target c, vlorpi_gemm_panels a, const float *b, int64_t m, int64_t n, int64_t k);
 
     /* C[i,j] for few rows of A, each output one dot product read straight from both operands:
      *   a [M, K] f32, M <= VLORPI_GEMM_FEW_ROWS, row stride lda; b (j, k) at data[j * col_stride + k] */

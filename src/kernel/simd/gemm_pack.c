@@ -77,23 +77,35 @@ INLINE void pack_a_columns(float *panels, const void *from, int64_t ld, int64_t 
     }
 }
 
-vlorpi_gemm_layout NAME(vlorpi_gemm_pack_a)(float *panels, vlorpi_gemm_operand a, int64_t m, int64_t k)
+/* Rows can be read where they lie when they are whole panels of fp32, and far enough from multiples of the page
+ * that the rows of a panel do not fall into a few sets of the first-level cache. */
+static bool usable_in_place(vlorpi_gemm_operand a, int64_t m)
 {
+    enum { LINE_FLOATS = 16, SETS = 64, ROOM = 2 };
+    int64_t lines = a.row_stride / LINE_FLOATS % SETS;
+    return a.dtype == VLORP_F32 && m % MR == 0 && lines >= ROOM && lines <= SETS - ROOM;
+}
+
+vlorpi_gemm_panels NAME(vlorpi_gemm_pack_a)(float *room, vlorpi_gemm_operand a, int64_t m, int64_t k)
+{
+    vlorpi_gemm_panels panels = {.data = room, .stride = A_STRIDE, .layout = VLORPI_GEMM_ROWS};
     bool bf16 = a.dtype == VLORP_BF16;
-    if (a.col_stride == 1) {
+    if (a.col_stride != 1) {
+        panels.layout = VLORPI_GEMM_COLUMNS;
         if (bf16) {
-            pack_a_rows(panels, a.data, a.row_stride, m, k, true);
+            pack_a_columns(room, a.data, a.col_stride, m, k, true);
         } else {
-            pack_a_rows(panels, a.data, a.row_stride, m, k, false);
+            pack_a_columns(room, a.data, a.col_stride, m, k, false);
         }
-        return VLORPI_GEMM_ROWS;
-    }
-    if (bf16) {
-        pack_a_columns(panels, a.data, a.col_stride, m, k, true);
+    } else if (usable_in_place(a, m)) {
+        panels.data = a.data;
+        panels.stride = a.row_stride;
+    } else if (bf16) {
+        pack_a_rows(room, a.data, a.row_stride, m, k, true);
     } else {
-        pack_a_columns(panels, a.data, a.col_stride, m, k, false);
+        pack_a_rows(room, a.data, a.row_stride, m, k, false);
     }
-    return VLORPI_GEMM_COLUMNS;
+    return panels;
 }
 
 /* B contiguous along n: whole rows are read, panel after panel is written. */

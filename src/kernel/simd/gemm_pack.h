@@ -64,7 +64,7 @@ INLINE void transpose_4(v4 r[4])
 #endif
 }
 
-vlorpi_gemm_layout NAME(vlorpi_gemm_pack_a)(float *panels, vlorpi_gemm_operand a, int64_t m, int64_t k);
+vlorpi_gemm_panels NAME(vlorpi_gemm_pack_a)(float *room, vlorpi_gemm_operand a, int64_t m, int64_t k);
 void NAME(vlorpi_gemm_pack_b)(float *panels, vlorpi_gemm_operand b, int64_t k, int64_t n);
 void NAME(vlorpi_gemm_dots)(float *c, int64_t ldc, bool accumulate, const float *a, int64_t lda, vlorpi_gemm_operand b,
                             int64_t M, int64_t N, int64_t K);

@@ -2,8 +2,8 @@
 #include "kernel/levels.h"
 #include "kernel/simd/gemm_pack.h"
 
-/* row_step and column_step are constants at each call: element (i, p) of the panel of A is at
- * a[i * row_step + p * column_step]. */
+/* Element (i, p) of the panel of A is at a[i * row_step + p * column_step]; column_step is a constant at each
+ * call. */
 INLINE void tile(float *c, int64_t ldc, bool accumulate, const float *a, int64_t row_step, int64_t column_step,
                  const float *b, int64_t k, int n_vec)
 {
@@ -44,35 +44,38 @@ INLINE void tile(float *c, int64_t ldc, bool accumulate, const float *a, int64_t
     }
 }
 
-typedef void tile_fn(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k);
+typedef void tile_fn(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k);
 
-static void rows_1(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k)
+static void rows_1(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k)
 {
-    tile(c, ldc, accumulate, a, A_STRIDE, 1, b, k, 1);
+    tile(c, ldc, accumulate, a, stride, 1, b, k, 1);
 }
 
-static void rows_2(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k)
+static void rows_2(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k)
 {
-    tile(c, ldc, accumulate, a, A_STRIDE, 1, b, k, 2);
+    tile(c, ldc, accumulate, a, stride, 1, b, k, 2);
 }
 
-static void rows_3(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k)
+static void rows_3(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k)
 {
-    tile(c, ldc, accumulate, a, A_STRIDE, 1, b, k, 3);
+    tile(c, ldc, accumulate, a, stride, 1, b, k, 3);
 }
 
-static void columns_1(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k)
+static void columns_1(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k)
 {
+    (void)stride;
     tile(c, ldc, accumulate, a, 1, MR, b, k, 1);
 }
 
-static void columns_2(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k)
+static void columns_2(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k)
 {
+    (void)stride;
     tile(c, ldc, accumulate, a, 1, MR, b, k, 2);
 }
 
-static void columns_3(float *c, int64_t ldc, bool accumulate, const float *a, const float *b, int64_t k)
+static void columns_3(float *c, int64_t ldc, bool accumulate, const float *a, int64_t stride, const float *b, int64_t k)
 {
+    (void)stride;
     tile(c, ldc, accumulate, a, 1, MR, b, k, 3);
 }
 
@@ -133,25 +136,25 @@ static void put(vlorpi_gemm_target c, const float *from, int64_t m, int64_t n)
  * may all fall into one set of the first-level cache. */
 enum { GROUP = 16 };
 
-static void NAME(gemm_multiply)(vlorpi_gemm_target c, const float *a, vlorpi_gemm_layout layout, const float *b,
-                                int64_t m, int64_t n, int64_t k)
+static void NAME(gemm_multiply)(vlorpi_gemm_target c, vlorpi_gemm_panels a, const float *b, int64_t m, int64_t n,
+                                int64_t k)
 {
     _Alignas(64) float block[GROUP * NR];
     for (int64_t j = 0; j < n; j += NR) {
         int64_t n_cols = n - j < NR ? n - j : NR;
         const float *b_panel = b + j * k;
-        tile_fn *run = tiles[layout][(n_cols + VF_N - 1) / VF_N - 1];
+        tile_fn *run = tiles[a.layout][(n_cols + VF_N - 1) / VF_N - 1];
         int64_t step = c.transposed ? GROUP : MR;
         for (int64_t i = 0; i < m; i += step) {
             int64_t n_rows = m - i < step ? m - i : step;
             vlorpi_gemm_target part = c;
             part.data += c.transposed ? j * c.ld + i : i * c.ld + j;
             if (n_rows == MR && n_cols % VF_N == 0 && !c.transposed) {
-                run(part.data, c.ld, c.accumulate, a + i * A_STRIDE, b_panel, k);
+                run(part.data, c.ld, c.accumulate, a.data + i * a.stride, a.stride, b_panel, k);
                 continue;
             }
             for (int64_t q = 0; q < n_rows; q += MR) {
-                run(block + q * NR, NR, false, a + (i + q) * A_STRIDE, b_panel, k);
+                run(block + q * NR, NR, false, a.data + (i + q) * a.stride, a.stride, b_panel, k);
             }
             put(part, block, n_rows, n_cols);
         }
