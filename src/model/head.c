@@ -69,11 +69,14 @@ vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64
                                     double *loss_sum, vlorp_err *err)
 {
     int64_t begin = 0; /* rows of x before it are gradients already */
+    int64_t n_blocks = (n_targets + model->head_rows - 1) / model->head_rows;
+    int64_t block_rows = n_blocks > 0 ? (n_targets + n_blocks - 1) / n_blocks : 0; /* a short one would read the whole
+                                                                                    * weight for a few rows */
     if (sink != NULL) {
         memset(model->vector_grad, 0, (size_t)model->config.D * sizeof(float));
     }
-    for (int64_t at = 0; at < n_targets; at += model->head_rows) {
-        int64_t n = n_targets - at < model->head_rows ? n_targets - at : model->head_rows;
+    for (int64_t at = 0; at < n_targets; at += block_rows) {
+        int64_t n = n_targets - at < block_rows ? n_targets - at : block_rows;
         const int32_t *rows = model->target_rows + at;
         block_logits(model, model->logits, model->head_rstd, rows, n);
         vlorpi_ops_xent(&model->ops, model->losses, model->logits, model->target_ids + at, sink != NULL, n,
