@@ -251,8 +251,8 @@ static vlorp_status time_all_attention(bench *b, vlorp_err *err)
     const workload *w = &b->work;
     int64_t wide = w->T * w->H * w->E;
     int64_t narrow = w->T * w->G * w->E;
-    /* q, k, v, o, lse, dq, dk, dv, d_o */
-    const int64_t sizes[9] = {wide, narrow, narrow, wide, w->H * w->T, wide, narrow, narrow, wide};
+    /* q, k, v, o, lse, dq, dk, dv, d_o; dk and dv of each query head */
+    const int64_t sizes[9] = {wide, narrow, narrow, wide, w->H * w->T, wide, wide, wide, wide};
     vlorpi_ops ops = {.kernels = b->cli->kernels->model, .exec = b->cli->exec};
     ops.attention_scratch_stride = (ops.kernels->attention_scratch_floats(w->E) + 15) / 16 * 16;
     ops.attention_scratch = make_array(b->cli, ops.attention_scratch_stride * b->cli->n_threads, err);

@@ -52,7 +52,7 @@ struct vlorpi_model {
     /* activations; buffers of one bracket are never alive at the same time and share memory */
     float *x;                            /* [T, D] */
     float *h, *act, *d_o, *x_in32;       /* {h [T, D], x_in32 [T, D] under bf16} {act [T, F]} {d_o [T, H*E]} */
-    float *d_act, *dh, *dq, *dk, *dv;    /* {d_act [T, F]} {dh [T, D]} {dq [T, H*E], dk, dv [T, G*E]; these: */
+    float *d_act, *dh, *dq, *dk, *dv;    /* {d_act [T, F]} {dh [T, D]} {dq, dk, dv [T, H*E]; these: */
     float *q_normed, *k_normed;          /* with q/k norm: [T, H*E], [T, G*E] normalised and rotated for backward */
     float *q_rstd, *k_rstd;              /* [T, H], [T, G] of these norms} */
     float *head_x, *head_h, *head_dh;    /* [head_rows, D] */

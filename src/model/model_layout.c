@@ -64,8 +64,8 @@ static void place_dh(vlorpi_model *model, vlorpi_arena *arena)
 static void place_dqkv(vlorpi_model *model, vlorpi_arena *arena)
 {
     model->dq = push_rows(model, arena, model->config.H * model->config.E);
-    model->dk = push_rows(model, arena, model->config.G * model->config.E);
-    model->dv = push_rows(model, arena, model->config.G * model->config.E);
+    model->dk = push_rows(model, arena, model->config.H * model->config.E);
+    model->dv = push_rows(model, arena, model->config.H * model->config.E);
     if (model->config.arch->qk_norm) {
         model->q_normed = push_rows(model, arena, model->config.H * model->config.E);
         model->k_normed = push_rows(model, arena, model->config.G * model->config.E);

@@ -78,7 +78,8 @@ typedef struct vlorpi_attention {
 /* o and lse overwritten (lse NULL: not wanted) */
 void vlorpi_ops_attention(const vlorpi_ops *ops, float *o, float *lse, const float *q, const float *k, const float *v,
                           const vlorpi_attention *attention);
-/* dq, dk, dv overwritten; keys must be NULL */
+/* dq, dk, dv overwritten; keys must be NULL.  dk and dv have room for H/G parts [N, G*E]: the first is the result,
+ * the others are scratch. */
 void vlorpi_ops_attention_bwd(const vlorpi_ops *ops, float *dq, float *dk, float *dv, const float *q, const float *k,
                               const float *v, const float *o, const float *d_o, const float *lse,
                               const vlorpi_attention *attention);

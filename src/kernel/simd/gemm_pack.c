@@ -137,6 +137,7 @@ INLINE void pack_b_columns(float *panel, const void *from, int64_t ld, int64_t k
             v4 r[4];
             for (int q = 0; q < 4; q++) {
                 r[q] = load_4(from, (j + q) * ld + p, bf16);
+                __builtin_prefetch((const char *)from + ((j + q + 4) * ld + p) * (bf16 ? 2 : 4));
             }
             transpose_4(r);
             for (int q = 0; q < 4; q++) {
