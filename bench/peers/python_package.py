@@ -9,63 +9,21 @@ token a target; clipping at 1.0; all steps but the first of each process count.
 --python names an interpreter with torch, transformers, peft, galore-torch, apollo-torch and vlorp; without it the
 script makes one in build/peers-venv (a few hundred MB from PyPI).
 """
+import argparse
+import concurrent.futures
+import json
+import os
+import statistics
+import subprocess
 import sys
+import time
 
-sys.path.pop(0)  # this folder, whose file names are none of Python's business
-
-import argparse  # noqa: E402
-import concurrent.futures  # noqa: E402
-import json  # noqa: E402
-import os  # noqa: E402
-import pathlib  # noqa: E402
-import statistics  # noqa: E402
-import subprocess  # noqa: E402
-import time  # noqa: E402
-import types  # noqa: E402
-
-HERE = pathlib.Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
-TORCH = "torch==2.13.0"
-PACKAGES = ["transformers==5.23.0", "accelerate==1.15.0", "peft==0.21.2"]
-ALONE = ["galore-torch==1.0", "apollo-torch==1.0.3"]  # without their GPU dependencies
-
-
-def without_bitsandbytes():
-    """galore-torch and apollo-torch import it for their 8-bit variants, which are not used here."""
-    import torch
-    for name in ("bitsandbytes", "bitsandbytes.optim", "bitsandbytes.optim.optimizer", "bitsandbytes.functional"):
-        sys.modules[name] = types.ModuleType(name)
-    sys.modules["bitsandbytes.optim.optimizer"].Optimizer2State = torch.optim.Optimizer
-    sys.modules["bitsandbytes"].functional = sys.modules["bitsandbytes.functional"]
-
-
-def low_rank_groups(model, **settings):
-    """Linear layers of attention and MLP in one group, as both packages' documentation has it; the rest apart."""
-    import torch
-    chosen = [m.weight for name, m in model.named_modules()
-              if isinstance(m, torch.nn.Linear) and ("attn" in name or "mlp" in name)]
-    ids = {id(p) for p in chosen}
-    return [{"params": [p for p in model.parameters() if id(p) not in ids]}, {"params": chosen, **settings}]
+import environment
 
 
 def adamw(model):
     import torch
     return model, torch.optim.AdamW(model.parameters(), lr=2e-5)
-
-
-def galore(model):
-    without_bitsandbytes()
-    from galore_torch import GaLoreAdamW
-    groups = low_rank_groups(model, rank=64, update_proj_gap=200, scale=0.25, proj_type="std")
-    return model, GaLoreAdamW(groups, lr=2e-5)
-
-
-def apollo(model):
-    without_bitsandbytes()
-    from apollo_torch import APOLLOAdamW
-    groups = low_rank_groups(model, rank=64, proj="random", scale_type="channel", scale=1,
-                              update_proj_gap=200, proj_type="std")
-    return model, APOLLOAdamW(groups, lr=2e-5)
 
 
 def lora(model):
@@ -89,8 +47,8 @@ METHODS = {
     "ProjFactor, all": ("float32", projfactor(targets=ALL)),
     "ProjFactor, all, side right": ("float32", projfactor(targets=ALL, side="right")),
     "ProjFactor, all, hooks": ("float32", projfactor(targets=ALL, factored=False)),
-    "galore-torch, rank 64": ("float32", galore),
-    "apollo-torch, rank 64": ("float32", apollo),
+    "galore-torch, rank 64": ("float32", lambda model: (model, environment.galore(model))),
+    "apollo-torch, rank 64": ("float32", lambda model: (model, environment.apollo(model))),
     "peft LoRA, rank 16": ("float32", lora),
     "AdamW, bf16": ("bfloat16", adamw),
     "ProjFactor, all, bf16": ("bfloat16", projfactor(targets=ALL)),
@@ -142,20 +100,6 @@ def child(args):
     print(json.dumps({"seconds": seconds, "peak": peak, "saved": saved_bytes(model, batches[0])}))
 
 
-def make_python():
-    venv = ROOT / "build" / "peers-venv"
-    python = venv / "bin" / "python"
-    if not (venv / "complete").exists():
-        print(f"making {venv}", file=sys.stderr)
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-        pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, TORCH], check=True)
-        subprocess.run([*pip, *PACKAGES, ROOT / "python"], check=True)
-        subprocess.run([*pip, "--no-deps", *ALONE], check=True)
-        (venv / "complete").touch()
-    return os.fspath(python)
-
-
 def run(args, python, name):
     command = [python, os.path.abspath(__file__), args.model, "--child", name, "--batch", args.batch,
                "--length", args.length, "--steps", args.steps, "--threads", args.threads]
@@ -181,7 +125,7 @@ def main():
     if args.child:
         child(args)
         return
-    python = args.python or make_python()
+    python = args.python or environment.wheel_python()
     names = [name for name in METHODS if not args.only or name == "AdamW" or any(word in name for word in args.only)]
     results = {name: [] for name in names}
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:

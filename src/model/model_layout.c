@@ -6,6 +6,7 @@
 /* Logits of one block of target tokens: large enough that the head's weight, read once per block,
  * is not what the block waits for; small beside what the layers need. */
 static const int64_t HEAD_BLOCK_BYTES = (int64_t)32 << 20;
+static const int64_t HEAD_BLOCK_BYTES_WITH_ALL = (int64_t)64 << 20; /* where all layers' activations are kept */
 enum { HEAD_ROWS_STEP = 48, HEAD_ROWS_MIN = 16 }; /* rows: a multiple of every micro-kernel's height */
 
 typedef void place_fn(vlorpi_model *model, vlorpi_arena *arena);
@@ -218,7 +219,9 @@ void vlorpi_model_layout(vlorpi_model *model, const vlorpi_model_usage *usage, v
 {
     model->usage = *usage;
     model->n_extended = 0;
-    int64_t rows = HEAD_BLOCK_BYTES / (model->config.V * (int64_t)sizeof(float));
+    bool with_all = usage->backward && !usage->activation_checkpointing;
+    int64_t n_bytes = with_all ? HEAD_BLOCK_BYTES_WITH_ALL : HEAD_BLOCK_BYTES;
+    int64_t rows = n_bytes / (model->config.V * (int64_t)sizeof(float));
     rows = rows >= HEAD_ROWS_STEP ? rows / HEAD_ROWS_STEP * HEAD_ROWS_STEP : max2(rows, HEAD_ROWS_MIN);
     model->head_rows = rows < usage->max_tokens ? rows : usage->max_tokens;
     layout_activations(model, activations);
