@@ -27,6 +27,8 @@ import environment
 HERE = os.path.dirname(os.path.abspath(__file__))
 PROMPT = ("Below is an instruction that describes a task. Write a response that appropriately completes the request.\n\n"
           "### Instruction:\n{instruction}\n\n### Response:\n")  # vlorp's template "alpaca"
+WITHOUT_AVX512 = {"VLORP_CPU": "avx2", "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+                  "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell"}
 
 
 def run(command, preload=None):
@@ -100,8 +102,11 @@ def best_setting(args, work):
     return min(tried, key=lambda pair: pair[0])[1]
 
 
-def alternate(args, cases):
-    """{name: [result of each round]}; cases: {name: function}."""
+def alternate(args, cases, pairs):
+    """{name: [result of each round]}; cases: {name: function}; pairs: {case: the case that it is compared with}."""
+    if args.cases:
+        chosen = [name for name in cases if any(word in name for word in args.cases)]
+        cases = {name: cases[name] for name in cases if name in chosen or name in [pairs[c] for c in chosen]}
     results = {name: [] for name in cases}
     for i in range(args.rounds):
         for name, measure in cases.items():
@@ -156,7 +161,7 @@ def compare_equal(args):
             cases[case] = lambda options=options, memory=memory: vlorp_run(
                 args, text, None, [*shape, memory, *options])
             pairs[case] = base
-    results = alternate(args, cases)
+    results = alternate(args, cases, pairs)
     print(f"\nequal: 4 x 256 tokens, {args.rounds} rounds of {args.steps} steps")
     report(results, pairs, 4 * 256)
 
@@ -198,10 +203,10 @@ def compare_commonsense(args):
         for name, options in (("adamw", ["--optimizer", "adamw"]), ("projfactor", ["--factor", 64, "--rank", 1]),
                               ("projfactor, all", ["--factor", 64, "--rank", 1, "--target", "all"])):
             cases[f"vlorp {name}"] = lambda options=options: vlorp_run(args, data, n_tokens, [*shape, *options])
-        results = alternate(args, cases)
+        results = alternate(args, cases, dict.fromkeys(cases, base))
     mean = n_tokens / args.steps
     print(f"\ncommonsense: {args.steps} steps of 8 examples, {mean:.0f} tokens each on average, {args.rounds} rounds")
-    for peer in list(cases)[:4]:
+    for peer in [name for name in results if not name.startswith("vlorp")]:
         report({name: runs for name, runs in results.items() if name == peer or name.startswith("vlorp")},
                dict.fromkeys(results, peer), mean)
 
@@ -214,8 +219,12 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--only", choices=["equal", "commonsense"])
+    parser.add_argument("--avx2", action="store_true", help="both programs without AVX-512, as on a machine that lacks it")
+    parser.add_argument("--cases", nargs="*", help="only those whose names hold one of these words, and what they are compared with")
     parser.add_argument("--log", help="every measured number, one JSON object a line, is added to this file")
     args = parser.parse_args()
+    if args.avx2:
+        os.environ.update(WITHOUT_AVX512)
     if args.only != "commonsense":
         compare_equal(args)
     if args.only != "equal":
