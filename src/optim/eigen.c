@@ -1,15 +1,55 @@
 /* Eigenvectors of a symmetric matrix: Householder tridiagonalisation and the implicit QL method
  * (Bowdler, Martin, Reinsch and Wilkinson, Numerische Mathematik 11, 1968; tred2 and tql2).  About
- * 5 d^3 operations, in double.  v is kept by columns, v[j d + k] = V(k, j), so that inner loops are contiguous. */
+ * 5 d^3 operations, in double.  v is kept by columns, v[j d + k] = V(k, j), so that inner loops are contiguous.
+ *
+ * All loops but the first half of a reflection are cut for threads so that no sum changes its order.  A sweep's rotations
+ * are collected and then applied to a few rows of V at a time, which stay in a core's cache meanwhile. */
 #include <float.h>
 #include <math.h>
 #include <string.h>
 
+#include "base/threads.h"
 #include "optim/handle.h"
 
-/* One Householder step: eliminates row i to the left of the subdiagonal.  e, f [d] as in tred2. */
-static void eliminate(double *v, double *diag, double *e, int64_t d, int64_t i)
+enum {
+    COLUMNS_PER_ITEM = 32, /* of V, in a reflection */
+    ROWS_PER_ITEM = 64     /* of V, in a sweep */
+};
+
+typedef struct eigen {
+    const vlorp_exec *exec;
+    double *v;       /* [d, d] */
+    double *diag;    /* [d] */
+    double *e;       /* [d] */
+    double *cs;      /* [d, 2]: rotation i, of columns i and i + 1, of a sweep */
+    int64_t d;
+    int64_t i;       /* the reflection in work */
+    int64_t from, to; /* rotations to - 1 down to from are to be applied */
+} eigen;
+
+/* V -= f e' + g diag', the lower triangle of columns [j0, j0 + COLUMNS_PER_ITEM), f = diag and g = e of the column. */
+static void update_item(void *arg, int64_t item, int thread)
 {
+    (void)thread;
+    const eigen *w = arg;
+    int64_t end = vlorpi_min(w->i, (item + 1) * COLUMNS_PER_ITEM);
+    for (int64_t j = item * COLUMNS_PER_ITEM; j < end; j++) {
+        double *column = w->v + j * w->d;
+        double f = w->diag[j];
+        double g = w->e[j];
+        for (int64_t k = j; k < w->i; k++) {
+            column[k] -= f * w->e[k] + g * w->diag[k];
+        }
+    }
+}
+
+/* One Householder step: eliminates row i to the left of the subdiagonal.  diag and e as in tred2. */
+static void eliminate(eigen *w, int64_t i)
+{
+    double *v = w->v;
+    double *diag = w->diag;
+    double *e = w->e;
+    int64_t d = w->d;
     double scale = 0;
     double h = 0;
     for (int64_t k = 0; k < i; k++) {
@@ -54,68 +94,92 @@ static void eliminate(double *v, double *diag, double *e, int64_t d, int64_t i)
     for (int64_t j = 0; j < i; j++) {
         e[j] -= hh * diag[j];
     }
+    w->i = i;
+    vlorpi_for_each(w->exec, vlorpi_divide_up(i, COLUMNS_PER_ITEM), update_item, w);
     for (int64_t j = 0; j < i; j++) {
-        f = diag[j];
-        g = e[j];
-        for (int64_t k = j; k < i; k++) {
-            v[j * d + k] -= f * e[k] + g * diag[k];
-        }
         diag[j] = v[j * d + i - 1];
         v[j * d + i] = 0;
     }
     diag[i] = h;
 }
 
-/* v becomes the product of the reflections, diag and e the tridiagonal matrix. */
-static void tridiagonal(double *v, double *diag, double *e, int64_t d)
+/* Columns [j0, j0 + COLUMNS_PER_ITEM) of the reflections' product take reflection i, whose vector is column i + 1. */
+static void reflect_item(void *arg, int64_t item, int thread)
 {
+    (void)thread;
+    const eigen *w = arg;
+    const double *next = w->v + (w->i + 1) * w->d;
+    int64_t end = vlorpi_min(w->i + 1, (item + 1) * COLUMNS_PER_ITEM);
+    for (int64_t j = item * COLUMNS_PER_ITEM; j < end; j++) {
+        double *column = w->v + j * w->d;
+        double g = 0;
+        for (int64_t k = 0; k <= w->i; k++) {
+            g += next[k] * column[k];
+        }
+        for (int64_t k = 0; k <= w->i; k++) {
+            column[k] -= g * w->diag[k];
+        }
+    }
+}
+
+/* v becomes the product of the reflections, diag and e the tridiagonal matrix. */
+static void tridiagonal(eigen *w)
+{
+    double *v = w->v;
+    int64_t d = w->d;
     for (int64_t j = 0; j < d; j++) {
-        diag[j] = v[j * d + d - 1];
+        w->diag[j] = v[j * d + d - 1];
     }
     for (int64_t i = d - 1; i > 0; i--) {
-        eliminate(v, diag, e, d, i);
+        eliminate(w, i);
     }
     for (int64_t i = 0; i < d - 1; i++) {
         double *next = v + (i + 1) * d;
         v[i * d + d - 1] = v[i * d + i];
         v[i * d + i] = 1;
-        double h = diag[i + 1];
+        double h = w->diag[i + 1];
         if (h != 0) {
             for (int64_t k = 0; k <= i; k++) {
-                diag[k] = next[k] / h;
+                w->diag[k] = next[k] / h;
             }
-            for (int64_t j = 0; j <= i; j++) {
-                double g = 0;
-                for (int64_t k = 0; k <= i; k++) {
-                    g += next[k] * v[j * d + k];
-                }
-                for (int64_t k = 0; k <= i; k++) {
-                    v[j * d + k] -= g * diag[k];
-                }
-            }
+            w->i = i;
+            vlorpi_for_each(w->exec, vlorpi_divide_up(i + 1, COLUMNS_PER_ITEM), reflect_item, w);
         }
         memset(next, 0, (size_t)(i + 1) * sizeof *next);
     }
     for (int64_t j = 0; j < d; j++) {
-        diag[j] = v[j * d + d - 1];
+        w->diag[j] = v[j * d + d - 1];
         v[j * d + d - 1] = 0;
     }
     v[d * d - 1] = 1;
-    e[0] = 0;
+    w->e[0] = 0;
 }
 
-static void rotate(double *a, double *b, double c, double s, int64_t d)
+static void rotate(double *a, double *b, double c, double s, int64_t n)
 {
-    for (int64_t k = 0; k < d; k++) {
+    for (int64_t k = 0; k < n; k++) {
         double h = b[k];
         b[k] = s * a[k] + c * h;
         a[k] = c * a[k] - s * h;
     }
 }
 
-/* One QL sweep over [l, m]; *shift collects what was taken off the diagonal. */
-static void sweep(double *v, double *diag, double *e, int64_t d, int64_t l, int64_t m, double *shift)
+static void rotate_item(void *arg, int64_t item, int thread)
 {
+    (void)thread;
+    const eigen *w = arg;
+    int64_t k = item * ROWS_PER_ITEM;
+    int64_t n = vlorpi_min(ROWS_PER_ITEM, w->d - k);
+    for (int64_t i = w->to - 1; i >= w->from; i--) {
+        rotate(w->v + i * w->d + k, w->v + (i + 1) * w->d + k, w->cs[2 * i], w->cs[2 * i + 1], n);
+    }
+}
+
+/* One QL sweep over [l, m]; *shift collects what was taken off the diagonal. */
+static void sweep(eigen *w, int64_t l, int64_t m, double *shift)
+{
+    double *diag = w->diag;
+    double *e = w->e;
     double g = diag[l];
     double p = (diag[l + 1] - g) / (2 * e[l]);
     double r = p < 0 ? -hypot(p, 1) : hypot(p, 1);
@@ -123,7 +187,7 @@ static void sweep(double *v, double *diag, double *e, int64_t d, int64_t l, int6
     diag[l + 1] = e[l] * (p + r);
     double dl1 = diag[l + 1];
     double h = g - diag[l];
-    for (int64_t i = l + 2; i < d; i++) {
+    for (int64_t i = l + 2; i < w->d; i++) {
         diag[i] -= h;
     }
     *shift += h;
@@ -146,21 +210,27 @@ static void sweep(double *v, double *diag, double *e, int64_t d, int64_t l, int6
         c = r > 0 ? p / r : 1;
         p = c * diag[i] - s * g;
         diag[i + 1] = h + s * (c * g + s * diag[i]);
-        rotate(v + i * d, v + (i + 1) * d, c, s, d);
+        w->cs[2 * i] = c;
+        w->cs[2 * i + 1] = s;
     }
     p = dl1 != 0 ? -s * s2 * c3 * el1 * e[l] / dl1 : 0;
     e[l] = s * p;
     diag[l] = c * p;
+    w->from = l;
+    w->to = m;
+    vlorpi_for_each(w->exec, vlorpi_divide_up(w->d, ROWS_PER_ITEM), rotate_item, w);
 }
 
-static bool diagonal(double *v, double *diag, double *e, int64_t d)
+static bool diagonal(eigen *w)
 {
     enum { MOST_SWEEPS = 200 };
+    double *diag = w->diag;
+    double *e = w->e;
     double shift = 0;
     double largest = 0;
-    memmove(e, e + 1, (size_t)(d - 1) * sizeof *e);
-    e[d - 1] = 0;
-    for (int64_t l = 0; l < d; l++) {
+    memmove(e, e + 1, (size_t)(w->d - 1) * sizeof *e);
+    e[w->d - 1] = 0;
+    for (int64_t l = 0; l < w->d; l++) {
         largest = fmax(largest, fabs(diag[l]) + fabs(e[l]));
         int64_t m = l;
         while (fabs(e[m]) > DBL_EPSILON * largest) {
@@ -170,7 +240,7 @@ static bool diagonal(double *v, double *diag, double *e, int64_t d)
             if (n == MOST_SWEEPS) {
                 return false;
             }
-            sweep(v, diag, e, d, l, m, &shift);
+            sweep(w, l, m, &shift);
         }
         diag[l] += shift;
         e[l] = 0;
@@ -178,17 +248,17 @@ static bool diagonal(double *v, double *diag, double *e, int64_t d)
     return true;
 }
 
-bool vlorpi_eigen_leading(float *p, double *a, double *work, int64_t d, int64_t r)
+bool vlorpi_eigen_leading(const vlorp_exec *exec, float *p, double *a, double *work, int64_t d, int64_t r)
 {
-    double *diag = work;
-    double *e = work + d;
+    eigen w = {.exec = exec, .v = a, .diag = work, .e = work + d, .cs = work + 2 * d, .d = d};
+    double *diag = w.diag;
     for (int64_t i = 0; i < d * d; i++) {
         if (!isfinite(a[i])) {
             return false;
         }
     }
-    tridiagonal(a, diag, e, d);
-    if (!diagonal(a, diag, e, d)) {
+    tridiagonal(&w);
+    if (!diagonal(&w)) {
         return false;
     }
     for (int64_t q = 0; q < r; q++) {

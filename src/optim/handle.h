@@ -82,7 +82,7 @@ typedef struct vlorpi_scratch {
     float *wide_moment; /* m_s of the one narrow parameter in work */
     float *direction; /* as S: Adam's direction on it */
     float *whole;     /* [n, m] as the weight is stored: an update before it is scaled (flora) */
-    double *eigen;   /* [d, d] Gram matrix and its vectors, then 2 d numbers */
+    double *eigen;   /* [d, d] Gram matrix and its vectors, then 4 d numbers */
     float *gram32;   /* [d, d] */
     double *partial; /* [n_partial]: parts of a sum of squares */
     float *columns;  /* [VLORPI_WEIGHT_CHUNKS + 1, width]: parts of adafactor's column sums, and their roots */
@@ -366,9 +366,9 @@ vlorpi_momentum_step vlorpi_momentum_at(const vlorp_optimizer *optimizer, const 
 void vlorpi_momentum_transport(vlorp_optimizer *optimizer, const vlorpi_slot *slot);
 
 /* p [d, r], overwritten: eigenvectors of the symmetric a [d, d] with the r largest eigenvalues, largest first,
- * each with its largest entry positive.  a is destroyed; work [2 d].  false: a is not finite, or
+ * each with its largest entry positive.  a is destroyed; work [4 d].  false: a is not finite, or
  * the iteration did not settle. */
-bool vlorpi_eigen_leading(float *p, double *a, double *work, int64_t d, int64_t r);
+bool vlorpi_eigen_leading(const vlorp_exec *exec, float *p, double *a, double *work, int64_t d, int64_t r);
 
 /* Makes scratch.p the projection in force now, and scratch.pt for right. */
 void vlorpi_prepare_projection(vlorp_optimizer *optimizer, const vlorpi_slot *slot);

@@ -227,7 +227,7 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
     s.wide_moment = take_f32(c, most.wide_moment);
     s.direction = take_f32(c, most.direction);
     s.whole = take_f32(c, most.whole);
-    s.eigen = take(c, most.dd > 0 ? most.dd + 2 * most.d : most.dd, sizeof(double));
+    s.eigen = take(c, most.dd > 0 ? most.dd + 4 * most.d : most.dd, sizeof(double));
     s.gram32 = take_f32(c, most.dd);
     s.partial = take(c, most.partial, sizeof(double));
     s.columns = take_f32(c, most.columns);

@@ -138,7 +138,7 @@ static vlorp_status finish(vlorp_optimizer *o, vlorpi_slot *slot, vlorp_err *err
         }
     }
     float *p = s->gram32; /* [d, r] fits in [d, d] */
-    if (!vlorpi_eigen_leading(p, s->eigen, s->eigen + d * d, d, slot->proj.r)) {
+    if (!vlorpi_eigen_leading(&o->config.exec, p, s->eigen, s->eigen + d * d, d, slot->proj.r)) {
         VLORP_FAIL(err, VLORP_E_NUMERIC, "%s: the eigenvectors of its probe gradient were not found", slot->name);
     }
     if (vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT && vlorpi_slot_has_subspace_moment(slot) &&
