@@ -29,8 +29,11 @@ vlorp_status vlorpi_bench_open(vlorpi_job *job, vlorpi_cli *cli, vlorp_err *err)
         VLORP_FAIL(err, VLORP_E_ARG, "%s: not one step of %lld examples", settings.dataset,
                    (long long)settings.total_batch_size);
     }
-    if (job->data == NULL && settings.projection.distribution == VLORP_SVD) {
-        VLORP_FAIL(err, VLORP_E_ARG, "--proj_type svd: its basis comes from the gradient of examples; give --dataset");
+    VLORP_TRY(vlorpi_job_allocate(job, err));
+    for (int id = 0; job->data == NULL && id < vlorp_optimizer_n_parameters(job->optimizer); id++) {
+        if (vlorp_optimizer_wants_probe(job->optimizer, id)) {
+            VLORP_FAIL(err, VLORP_E_ARG, "svd: its basis comes from the gradient of examples; give --dataset");
+        }
     }
-    return vlorpi_job_allocate(job, err);
+    return VLORP_OK;
 }

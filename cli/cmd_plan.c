@@ -17,16 +17,36 @@ static vlorp_status print_json(const char *const *titles, const vlorpi_mem_usage
     return vlorpi_output_json(object, err);
 }
 
+/* Side by side: a line for each optimizer. */
+static void print_lines(const char *const *titles, const vlorpi_mem_usage *usages, int n)
+{
+    char text[32];
+    (void)printf("%-12s", "memory");
+    for (int row = 0; row < VLORPI_ROW_N; row++) {
+        (void)printf(" %15s", vlorpi_mem_row_name((vlorpi_mem_row)row));
+    }
+    (void)printf(" %15s\n", "total");
+    for (int i = 0; i < n; i++) {
+        (void)printf("%-12s", titles[i]);
+        for (int row = 0; row < VLORPI_ROW_N; row++) {
+            size_t n_bytes = vlorpi_mem_row_bytes(&usages[i], (vlorpi_mem_row)row);
+            (void)printf(" %15s", vlorpi_output_bytes(text, sizeof text, n_bytes));
+        }
+        (void)printf(" %15s\n", vlorpi_output_bytes(text, sizeof text, usages[i].total_bytes));
+    }
+}
+
 static void print_table(const vlorpi_job *job, const char *const *titles, const vlorpi_mem_usage *usages, int n)
 {
-    const vlorpi_mem_usage *columns[VLORPI_N_OPTIMIZERS];
-    for (int i = 0; i < n; i++) {
-        columns[i] = &usages[i];
-    }
+    const vlorpi_mem_usage *column = usages;
     (void)printf("micro-batches of at most %lld tokens, %s%s\n", (long long)job->sizes.micro_tokens,
                  vlorpi_checkpoint_dtype_name(job->sizes.dtype),
                  job->sizes.activation_checkpointing ? ", checkpointing" : "");
-    vlorpi_print_memory(stdout, titles, columns, n, 0);
+    if (n > 1) {
+        print_lines(titles, usages, n);
+    } else {
+        vlorpi_print_memory(stdout, titles, &column, 1, 0);
+    }
     vlorpi_print_target_hint(stdout, job);
 }
 
@@ -44,11 +64,17 @@ vlorp_status vlorpi_cmd_plan(vlorpi_cli *cli, vlorp_err *err)
     settings.optimizer = all ? (vlorpi_optimizer_name)0 : settings.optimizer;
     vlorpi_job job;
     vlorp_status status = vlorpi_job_open(&job, &settings, false, cli->mem, &cli->log, cli->kernels, &cli->exec, err);
+    int n_planned = 0;
     for (int i = 0; i < n && status == VLORP_OK; i++) {
         status = i == 0 ? VLORP_OK : vlorpi_job_set_optimizer(&job, (vlorpi_optimizer_name)i, err);
-        titles[i] = vlorpi_optimizer_text(job.settings.optimizer);
-        usages[i] = job.plan.usage;
+        if (status == VLORP_E_UNSUPPORTED && all) { /* not with this projection */
+            status = VLORP_OK;
+            continue;
+        }
+        titles[n_planned] = vlorpi_optimizer_text(job.settings.optimizer);
+        usages[n_planned++] = job.plan.usage;
     }
+    n = n_planned;
     if (status == VLORP_OK && vlorpi_options_bool(cli->options, "json")) {
         status = print_json(titles, usages, n, err);
     } else if (status == VLORP_OK) {

@@ -10,13 +10,26 @@ static bool belongs(const vlorpi_option_row *row, unsigned command)
     return row->name != NULL && (row->commands & command) != 0;
 }
 
+static bool is_among(const char *const *words, const char *word)
+{
+    while (*words != NULL && strcmp(*words, word) != 0) {
+        words++;
+    }
+    return *words != NULL;
+}
+
 void vlorpi_options_log_meaningless(const vlorpi_options *options, const vlorpi_log *log)
 {
     for (int i = 0; i < vlorpi_option_table_rows; i++) {
         const vlorpi_option_row *row = &vlorpi_option_table[i];
-        if (belongs(row, options->command) && row->no_meaning != NULL &&
-            options->values[i].origin == VLORPI_ORIGIN_LINE) {
+        if (!belongs(row, options->command) || options->values[i].origin != VLORPI_ORIGIN_LINE) {
+            continue;
+        }
+        if (row->no_meaning != NULL) {
             vlorpi_log_info(log, "--%s has no effect here: %s", row->name, row->no_meaning);
+        } else if (row->unread_by != NULL && is_among(row->unread_by, vlorpi_options_text(options, "optimizer"))) {
+            vlorpi_log_info(log, "--%s has no effect with --optimizer %s", row->name,
+                            vlorpi_options_text(options, "optimizer"));
         }
     }
 }
@@ -106,14 +119,17 @@ static void print_row(const vlorpi_option_row *row, FILE *out)
     char placeholder[160];
     char form[256];
     char text[640];
+    char choices[256];
     vlorpi_option_placeholder(row, placeholder, sizeof placeholder);
+    vlorpi_option_named_choices(row, choices, sizeof choices);
     char letter[] = {'-', row->letter, ',', '\0'};
     const char *fallback = row->fallback != NULL ? row->fallback : row->fallback_help;
     bool shows_default = fallback != NULL && strcmp(fallback, "false") != 0;
     bool is_on = row->kind == VLORPI_OPTION_BOOL && fallback != NULL && strcmp(fallback, "true") == 0;
     (void)snprintf(form, sizeof form, "  %-3s --%s%s%s%s", row->letter != 0 ? letter : "", is_on ? "[no_]" : "",
                    row->name, placeholder[0] != '\0' ? " " : "", placeholder);
-    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s%s", row->help, row->synonyms[0] != NULL ? "; also --" : "",
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s%s%s%s", row->help, choices[0] != '\0' ? ": " : "", choices,
+                   row->synonyms[0] != NULL ? "; also --" : "",
                    row->synonyms[0] != NULL ? row->synonyms[0] : "", row->refused ? " (not in this version)" : "",
                    row->no_meaning != NULL ? "; no effect: " : "", row->no_meaning != NULL ? row->no_meaning : "",
                    shows_default ? " [" : "", shows_default ? fallback : "", shows_default ? "]" : "");

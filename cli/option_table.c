@@ -9,7 +9,12 @@ enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORP
 #define TASK_NAMES                                                                                           \
     "commonsense", "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", \
         "openbookqa", "mmlu", "gsm8k"
-#define OTHER_RULES WORDS("galore", "flora", "apollo", "apollo-mini", "fira", "lora", "lomo")
+#define OPTIMIZERS(last)                                                                                           \
+    WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "galore",   \
+          "fira", "apollo", "apollo-mini", "flora", last)
+#define UNPROJECTED "adamw", "sgd", "adafactor", "adamw8bit" /* what reads no setting of the projection */
+#define PUBLISHED "galore", "fira", "apollo", "apollo-mini", "flora" /* c = 1; each says what becomes of the moments */
+#define OTHER_RULES WORDS("lora", "lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
 const vlorpi_option_row vlorpi_option_table[] = {
@@ -53,43 +58,49 @@ const vlorpi_option_row vlorpi_option_table[] = {
 
     SECTION("Method"),
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN | VLORPI_CMD_BENCH,
-     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit"),
+     .choices = OPTIMIZERS(NULL),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
-     .fallback = "projfactor", .help = "the update rule"},
+     .fallback = "projfactor", .value_name = "RULE", .help = "the update rule"},
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_PLAN,
-     .choices = WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "all"),
+     .choices = OPTIMIZERS("all"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
      .not_here = OTHER_RULES,
-     .fallback = "projfactor", .help = "the update rule, or all of them side by side"},
+     .fallback = "projfactor", .value_name = "RULE", .help = "the update rule, or all of them side by side"},
     {.name = "factor", .kind = VLORPI_OPTION_FACTOR, .commands = RUN, .value_name = "C",
      .fallback_help = "gcd(budget, compressed dimension)",
+     .unread_by = WORDS(UNPROJECTED, PUBLISHED),
      .help = "granularity c: slices of the compressed dimension, or 1/2, 1/4, ... of one"},
     {.name = "rank", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1 << 20, .value_name = "R",
-     .fallback_help = "budget / factor", .help = "rank r of each slice"},
+     .unread_by = WORDS(UNPROJECTED, "apollo-mini"), .fallback_help = "budget / factor",
+     .help = "rank r of each slice"},
     {.name = "budget", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1 << 24, .value_name = "M",
      .fallback_help = "the power of two nearest to hidden size / 16, within 16 .. 256",
-     .help = "memory budget per row, M = c * r"},
+     .unread_by = WORDS(UNPROJECTED, "apollo-mini"), .help = "memory budget per row, M = c * r"},
     {.name = "strict_factor", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "false",
      .help = "an error where a matrix cannot take factor and rank as asked"},
     {.name = "target", .kind = VLORPI_OPTION_LIST, .commands = RUN,
      .choices = WORDS("attn", "mlp", "embed", "head", "all"), .fallback = "attn,mlp",
      .help = "the matrices that are projected; everything else is trained with AdamW"},
-    {.name = "update_proj_gap", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1e9, .fallback = "30",
-     .value_name = "STEPS", .help = "steps between two draws of the projection"},
+    {.name = "update_proj_gap", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1e9,
+     .unread_by = WORDS(UNPROJECTED), .fallback_help = "30 (galore, fira, apollo and apollo-mini 200, flora 1000)",
+     .value_name = "STEPS", .help = "steps between two draws of the projection (flora: of the momentum's)"},
     {.name = "momentum", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("reset", "transport", "keep"),
-     .fallback = "reset", .help = "what becomes of the momentum at a new projection"},
+     .unread_by = WORDS(UNPROJECTED, PUBLISHED, "vlorp-os", "vlorp-sgd"), .fallback = "reset",
+     .help = "what becomes of the momentum at a new projection"},
     {.name = "proj_type", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("normal", "rademacher", "svd"),
-     .renamed = WORDS("gaussian", "normal", "std", "auto"), .fallback = "normal",
+     .unread_by = WORDS(UNPROJECTED), .renamed = WORDS("gaussian", "normal", "std", "auto"),
+     .fallback_help = "normal (galore, fira svd)",
      .help = "how the projection is made: drawn (gaussian: normal; std: the default), or svd of a gradient"},
     {.name = "proj_matrix_dist", .kind = VLORPI_OPTION_ENUM, .commands = RUN,
      .choices = WORDS("normal", "rademacher", "svd"), .renamed = WORDS("gaussian", "normal"),
      .help = "another name of proj_type"},
     {.name = "proj_side", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("auto", "left", "right"),
      .fallback = "auto", .help = "the compressed dimension: auto takes the smaller one, right the columns"},
-    {.name = "scale", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 1e-30, .max = 1e30, .fallback = "1",
+    {.name = "scale", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 1e-30, .max = 1e30,
+     .unread_by = WORDS(UNPROJECTED, "flora"), .fallback_help = "1 (galore 0.25, apollo-mini 128)",
      .help = "multiplies the back-projected gradient: cancels in projfactor and vlorp-os up to eps, is a factor of lr "
-             "in vlorp-ss and vlorp-sgd"},
+             "in vlorp-ss, vlorp-sgd and galore, its root one in apollo"},
     {.name = "adaptive_budget", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .refused = true,
      .help = "divide the budget among the matrices by their gradients"},
     {.name = "lora_alpha", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .no_meaning = "there is no LoRA adapter",

@@ -195,8 +195,12 @@ static vlorp_status read_enum(vlorpi_option_value *value, const vlorpi_option_ro
             return VLORP_OK;
         }
     }
-    if (strcmp(text, "auto") == 0 && row->fallback != NULL) { /* a renamed word that means: as if not given */
-        value->origin = VLORPI_ORIGIN_DEFAULT;
+    if (strcmp(text, "auto") == 0) { /* a renamed word that means: as if not given */
+        *value = (vlorpi_option_value){.origin = VLORPI_ORIGIN_DEFAULT};
+        if (row->fallback == NULL) {
+            return VLORP_OK;
+        }
+        value->has = true;
         return read_enum(value, row, row->fallback, err);
     }
     return fail_choice(row, text, (int)strlen(text), err);
@@ -262,6 +266,14 @@ vlorp_status vlorpi_option_read(vlorpi_option_value *value, const vlorpi_option_
         *value = read;
     }
     return status;
+}
+
+void vlorpi_option_named_choices(const vlorpi_option_row *row, char *text, size_t text_bytes)
+{
+    text[0] = '\0';
+    if (row->kind == VLORPI_OPTION_ENUM && row->value_name != NULL) {
+        join(text, text_bytes, ", ", row->choices);
+    }
 }
 
 void vlorpi_option_placeholder(const vlorpi_option_row *row, char *text, size_t text_bytes)

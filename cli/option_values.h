@@ -27,4 +27,7 @@ const char *vlorpi_option_store(vlorpi_options *options, const char *text);
 /* What stands for the value in --help: N, X, a|b|c; empty for a boolean. */
 void vlorpi_option_placeholder(const vlorpi_option_row *row, char *text, size_t text_bytes);
 
+/* The choices that a value_name hides, one after the other; empty where it hides none. */
+void vlorpi_option_named_choices(const vlorpi_option_row *row, char *text, size_t text_bytes);
+
 #endif

@@ -8,8 +8,8 @@
 #include "cli/train_options.h"
 #include "train/estimate.h"
 #include "train/fit.h"
-#include "train/job_sizes.h"
 #include "train/notches.h"
+#include "train/optimizers.h"
 
 enum { COMMAND_BYTES = 4096 };
 

@@ -63,10 +63,11 @@ static void read_method(vlorpi_train_settings *s, const vlorpi_options *o)
     s->projection.budget = vlorpi_options_int(o, "budget");
     s->projection.strict = vlorpi_options_bool(o, "strict_factor");
     s->projection.side = (vlorp_side)CHOICE(vlorpi_options_text(o, "proj_side"), "auto", "left", "right");
-    s->projection.distribution =
-        (vlorp_distribution)CHOICE(vlorpi_options_text(o, "proj_type"), "normal", "rademacher", "svd");
+    if (vlorpi_options_has(o, "proj_type")) {
+        s->distribution = CHOICE(vlorpi_options_text(o, "proj_type"), "normal", "rademacher", "svd");
+    }
     s->targets = targets_of(o);
-    s->update_proj_gap = vlorpi_options_int(o, "update_proj_gap");
+    s->update_proj_gap = int_or_auto(o, "update_proj_gap");
     s->momentum = (vlorp_momentum)CHOICE(vlorpi_options_text(o, "momentum"), "reset", "transport", "keep");
     s->scale = vlorpi_options_double(o, "scale");
     s->beta1 = vlorpi_options_double(o, "beta1");

@@ -325,11 +325,10 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_add_rows(vlorp_optimi
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_end(vlorp_optimizer *optimizer, int id, vlorp_err *err);
 
 /* State between two steps, besides the step count, as named tensors: `parameter` and `field` together
- * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, update_norm, projection; of adafactor
- * row_means and column_means; under adamw8bit exp_avg and exp_avg_sq are codes, and exp_avg_max, exp_avg_sq_max the
- * largest magnitudes of their blocks).  data may be read and written; its values are the whole state, so copying them
- * out and in, and set_steps_taken,
- * resumes bit-exactly. */
+ * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, update_norm, projection; of adafactor and
+ * flora row_means and column_means; under adamw8bit exp_avg and exp_avg_sq are codes, and exp_avg_max, exp_avg_sq_max
+ * the largest magnitudes of their blocks).  data may be read and written; its values are the whole state, so copying
+ * them out and in, and set_steps_taken, resumes bit-exactly. */
 typedef struct vlorp_state_tensor {
     const char *parameter;
     const char *field;

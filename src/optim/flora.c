@@ -169,18 +169,16 @@ static double weight_rms(const job *j)
     return sqrt(sum / ((double)j->slot->n * (double)j->slot->m));
 }
 
-/* The update kernel decays last and flora first: (w - a z) (1 - b) is w (1 - b) - lr z for a = lr / (1 - b). */
 static void update(job *j, const vlorpi_step *step)
 {
     const vlorpi_slot *slot = j->slot;
     double n = (double)slot->n * (double)slot->m;
     double rms = sqrt(vlorpi_sum_squares(j->o, j->o->scratch.whole, slot->n * slot->m) / n);
     double lr = step->lr * slot->lr_factor * fmax(LEAST_RMS, weight_rms(j));
-    double decay = fmin(lr * slot->weight_decay, 1 - 1e-6);
     j->update = (vlorpi_update){.a = 0, /* a = 0 and eps = 1 leave the denominator out */
                                 .eps = 1,
-                                .step = (float)(lr / fmax(1, rms / LARGEST_RMS) / (1 - decay)),
-                                .decay = (float)decay};
+                                .step = (float)(lr / fmax(1, rms / LARGEST_RMS)),
+                                .shrink = (float)(lr * slot->weight_decay)};
     vlorpi_for_each(&j->o->config.exec, vlorpi_slot_n_stored_rows(slot), update_item, j);
 }
 

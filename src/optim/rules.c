@@ -33,8 +33,8 @@ static const vlorpi_rule_traits table[] = {
                                 .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP,
                                 .limited = true, .fine = true},
     [VLORP_RULE_FLORA] = {.step = vlorpi_flora_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
-                          .moment = VLORPI_SHAPE_SUMS, .row_column_sums = true, .fate = VLORPI_FATE_TRANSPORT,
-                          .fresh = true, .fine = true},
+                          .moment = VLORPI_SHAPE_SUMS, .row_column_sums = true, .sums_are_means = true,
+                          .fate = VLORPI_FATE_TRANSPORT, .fresh = true, .fine = true},
 };
 
 const vlorpi_rule_traits *vlorpi_rule_find(vlorp_rule rule)

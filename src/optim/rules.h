@@ -31,7 +31,7 @@ typedef struct vlorpi_rule_traits {
     vlorpi_shape gradient; /* what is accumulated */
     vlorpi_shape moment, moment2;
     bool row_column_sums;  /* v_r [n] and v_c [m] */
-    bool sums_are_means;   /* of squares of the exact gradient */
+    bool sums_are_means;   /* of squares */
     bool codes;            /* the moments of all but small parameters are kept as 8-bit codes */
     bool takes_lent;       /* a gradient that stays with the caller */
     vlorpi_fate fate;

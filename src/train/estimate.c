@@ -102,7 +102,7 @@ static vlorp_status plan_piece(piece *p, const vlorpi_job *job, vlorp_err *err)
     s.activation_checkpointing = job->sizes.activation_checkpointing ? VLORPI_YES : VLORPI_NO;
     s.projection = job->sizes.projection;
     if (s.projection.distribution == VLORP_SVD) {
-        s.projection.distribution = VLORP_NORMAL; /* made-up gradients have no basis worth the probe */
+        s.distribution = VLORP_NORMAL; /* made-up gradients have no basis worth the probe */
     }
     s.memory_limit_bytes = 0;
     VLORP_TRY(vlorpi_job_replan(&p->job, &s, err));

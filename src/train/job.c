@@ -5,6 +5,7 @@
 
 #include "train/fit.h"
 #include "train/job_sizes.h"
+#include "train/optimizers.h"
 
 static vlorp_status open_tokenizer(vlorpi_job *job, vlorp_err *err)
 {
@@ -50,17 +51,12 @@ static vlorp_status open_data(vlorpi_job *job, vlorp_err *err)
 
 static vlorp_rule rule_of(const vlorpi_train_settings *s, vlorpi_role role)
 {
-    static const vlorp_rule rules[VLORPI_N_OPTIMIZERS] = {
-        [VLORPI_OPTIMIZER_ADAMW] = VLORP_RULE_ADAMW,         [VLORPI_OPTIMIZER_SGD] = VLORP_RULE_SGD,
-        [VLORPI_OPTIMIZER_ADAFACTOR] = VLORP_RULE_ADAFACTOR, [VLORPI_OPTIMIZER_ADAMW8BIT] = VLORP_RULE_ADAMW8BIT,
-        [VLORPI_OPTIMIZER_VLORP_OS] = VLORP_RULE_VLORP_OS,   [VLORPI_OPTIMIZER_VLORP_SS] = VLORP_RULE_VLORP_SS,
-        [VLORPI_OPTIMIZER_VLORP_SGD] = VLORP_RULE_VLORP_SGD, [VLORPI_OPTIMIZER_PROJFACTOR] = VLORP_RULE_PROJFACTOR,
-    };
-    if (s->optimizer == VLORPI_OPTIMIZER_ADAMW8BIT && role == VLORPI_ROLE_EMBED) {
+    const vlorpi_optimizer_row *row = vlorpi_optimizer_find(s->optimizer);
+    if (row->leaves_embeddings && role == VLORPI_ROLE_EMBED) {
         return VLORP_RULE_ADAMW;
     }
     bool target = (s->targets >> role & 1u) != 0;
-    return target || !vlorpi_optimizer_projects(s->optimizer) ? rules[s->optimizer] : VLORP_RULE_ADAMW;
+    return target || !row->projects ? row->rule : VLORP_RULE_ADAMW;
 }
 
 static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vlorp_err *err)
@@ -92,18 +88,20 @@ static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vl
 static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
 {
     const vlorpi_train_settings *s = &job->settings;
+    const vlorpi_optimizer_row *row = vlorpi_optimizer_find(s->optimizer);
     vlorp_optimizer_config config = vlorp_optimizer_config_default();
+    vlorpi_job_size_method(job);
     config.seed = s->seed;
     config.beta1 = (float)s->beta1;
     config.beta2 = (float)s->beta2;
     if (s->eps >= 0) {
         config.eps = (float)s->eps;
         config.adamw_eps = (float)s->eps;
-    } else if (s->optimizer == VLORPI_OPTIMIZER_ADAMW || s->optimizer == VLORPI_OPTIMIZER_ADAMW8BIT) {
-        config.adamw_eps = 1e-8f; /* the baselines have PyTorch's */
+    } else if (row->adamw_eps > 0) {
+        config.adamw_eps = (float)row->adamw_eps;
     }
-    config.scale = (float)s->scale;
-    config.update_gap = s->update_proj_gap;
+    config.scale = (float)job->sizes.scale;
+    config.update_gap = job->sizes.update_gap;
     config.momentum = s->momentum;
     config.rounding = s->rounding;
     config.state_dtype = s->state_dtype;

@@ -18,6 +18,8 @@
 typedef struct vlorpi_job_sizes {
     vlorp_dtype dtype;
     vlorp_projection projection; /* as asked, with what was left open filled in */
+    int64_t update_gap;
+    double scale;
     int64_t max_length;    /* tokens per example */
     int64_t max_examples;  /* per micro-batch */
     int64_t micro_tokens;  /* per micro-batch, evaluation's included */

@@ -3,6 +3,8 @@
 #include <inttypes.h>
 #include <math.h>
 
+#include "train/optimizers.h"
+
 enum { DEFAULT_LENGTH = 1024, DEFAULT_MICRO_TOKENS = 2048 };
 
 static int64_t largest(int64_t a, int64_t b)
@@ -15,32 +17,17 @@ static int64_t smallest(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
-int64_t vlorpi_default_budget(int64_t width)
+void vlorpi_job_size_method(vlorpi_job *job)
 {
-    int64_t wanted = width / 16;
-    int64_t budget = 16;
-    while (budget < 256 && 2 * budget - wanted <= wanted - budget) {
-        budget *= 2;
-    }
-    return budget;
-}
-
-/* Without a budget: the default one alone, or shared out by the factor or rank that was given. */
-static vlorp_projection complete_projection(const vlorp_projection *asked, int64_t width)
-{
-    vlorp_projection p = *asked;
-    int64_t budget = vlorpi_default_budget(width);
-    if (p.budget != 0 || (p.factor != 0 && p.rank != 0)) {
-        return p;
-    }
-    if (p.factor != 0) {
-        p.rank = p.divisor > 1 ? budget * p.divisor : largest(1, budget / p.factor);
-    } else if (p.rank != 0) {
-        p.factor = largest(1, budget / p.rank);
-    } else {
-        p.budget = budget;
-    }
-    return p;
+    enum { DEFAULT_GAP = 30 };
+    const vlorpi_train_settings *s = &job->settings;
+    const vlorpi_optimizer_row *row = vlorpi_optimizer_find(s->optimizer);
+    vlorpi_job_sizes *sizes = &job->sizes;
+    sizes->projection = vlorpi_optimizer_projection(s, job->model_config.D);
+    sizes->update_gap = s->update_proj_gap != VLORPI_AUTO ? s->update_proj_gap
+                        : row->update_gap != 0            ? row->update_gap
+                                                          : DEFAULT_GAP;
+    sizes->scale = s->scale > 0 ? s->scale : row->scale > 0 ? row->scale : 1;
 }
 
 vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err)
@@ -56,7 +43,6 @@ vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err)
         }
         sizes->dtype = VLORP_BF16;
     }
-    sizes->projection = complete_projection(&s->projection, job->model_config.D);
     int64_t positions = job->model_config.max_positions;
     sizes->max_length = s->max_length == VLORPI_AUTO ? (positions < DEFAULT_LENGTH ? positions : DEFAULT_LENGTH)
                                                      : s->max_length;

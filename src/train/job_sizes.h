@@ -7,13 +7,13 @@
 
 #include "train/job.h"
 
-/* dtype, projection and max_length: before the data is read.  E_ARG names the option. */
+/* Projection, update gap and scale of the optimizer: whenever one is made. */
+void vlorpi_job_size_method(vlorpi_job *job);
+
+/* dtype and max_length: before the data is read.  E_ARG names the option. */
 VLORP_CHECKED vlorp_status vlorpi_job_size_examples(vlorpi_job *job, vlorp_err *err);
 
 /* Micro-batches and the length of the run: after the data was read. */
 VLORP_CHECKED vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err);
-
-/* The power of two nearest to width / 16, within 16 .. 256. */
-int64_t vlorpi_default_budget(int64_t width);
 
 #endif

@@ -14,9 +14,9 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
         .total_batch_size = 32,
         .optimizer = VLORPI_OPTIMIZER_PROJFACTOR,
         .projection = vlorp_projection_default(),
-        .update_proj_gap = 30,
+        .distribution = VLORPI_AUTO,
+        .update_proj_gap = VLORPI_AUTO,
         .momentum = VLORP_MOMENTUM_RESET,
-        .scale = 1,
         .targets = 1u << VLORPI_ROLE_ATTN | 1u << VLORPI_ROLE_MLP,
         .lr = 2e-5,
         .beta1 = 0.9,
@@ -36,16 +36,4 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
         .save_minutes = 30,
         .keep = 1,
     };
-}
-
-const char *vlorpi_optimizer_text(vlorpi_optimizer_name name)
-{
-    static const char *const texts[VLORPI_N_OPTIMIZERS] = {"adamw",    "sgd",      "adafactor", "adamw8bit",
-                                                            "vlorp-os", "vlorp-ss", "vlorp-sgd", "projfactor"};
-    return texts[name];
-}
-
-bool vlorpi_optimizer_projects(vlorpi_optimizer_name name)
-{
-    return name > VLORPI_OPTIMIZER_ADAMW8BIT;
 }

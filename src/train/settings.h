@@ -18,7 +18,12 @@ typedef enum vlorpi_optimizer_name {
     VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first four, which train everything, vectors too */
     VLORPI_OPTIMIZER_SGD,
     VLORPI_OPTIMIZER_ADAFACTOR,
-    VLORPI_OPTIMIZER_ADAMW8BIT, /* embeddings by ADAMW: rows without a gradient do not survive 8-bit moments */
+    VLORPI_OPTIMIZER_ADAMW8BIT,
+    VLORPI_OPTIMIZER_GALORE,
+    VLORPI_OPTIMIZER_FIRA,
+    VLORPI_OPTIMIZER_APOLLO,
+    VLORPI_OPTIMIZER_APOLLO_MINI,
+    VLORPI_OPTIMIZER_FLORA,
     VLORPI_OPTIMIZER_VLORP_OS,
     VLORPI_OPTIMIZER_VLORP_SS,
     VLORPI_OPTIMIZER_VLORP_SGD,
@@ -51,10 +56,11 @@ typedef struct vlorpi_train_settings {
 
     /* the optimizer */
     vlorpi_optimizer_name optimizer;
-    vlorp_projection projection; /* distribution, side, factor, rank, budget, strict: docs/method.md section 2 */
-    int64_t update_proj_gap;
+    vlorp_projection projection; /* side, factor, rank, budget, strict: docs/method.md section 2 */
+    int distribution;            /* a vlorp_distribution, or AUTO: the optimizer's */
+    int64_t update_proj_gap;     /* or AUTO */
     vlorp_momentum momentum;
-    double scale;
+    double scale;                /* 0: the optimizer's */
     unsigned targets;           /* bit 1 << vlorpi_role of each projected role */
     double lr, beta1, beta2, eps, weight_decay, grad_clipping; /* eps < 0: the optimizer's own */
     vlorp_schedule_kind scheduler;

@@ -174,8 +174,8 @@ static void begin_signs(trainer *t)
     const vlorpi_job *job = &t->job;
     vlorpi_signs_run run = {.n_steps = job->sizes.n_steps,
                             .warmup_steps = job->sizes.warmup_steps,
-                            .update_gap = job->settings.update_proj_gap,
-                            .is_svd = job->settings.projection.distribution == VLORP_SVD};
+                            .update_gap = job->sizes.update_gap,
+                            .is_svd = job->sizes.projection.distribution == VLORP_SVD};
     for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer) && !run.is_projected; id++) {
         vlorp_parameter_info info;
         if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) == VLORP_OK && !info.is_vector &&

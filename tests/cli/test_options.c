@@ -62,7 +62,7 @@ static void test_defaults(void **state)
     assert_true(vlorpi_options_double(&options, "lr") == 2e-5);
     assert_true(vlorpi_options_double(&options, "warmup_steps") == 0.03);
     assert_int_equal(vlorpi_options_int(&options, "seed"), 42);
-    assert_int_equal(vlorpi_options_int(&options, "update_proj_gap"), 30);
+    assert_false(vlorpi_options_has(&options, "update_proj_gap")); /* the optimizer's */
     assert_false(vlorpi_options_has(&options, "factor"));
     assert_false(vlorpi_options_has(&options, "activation_checkpointing"));
     assert_true(vlorpi_options_bool(&options, "packing"));
@@ -123,8 +123,9 @@ static void test_mistakes(void **state)
     refuses(train, "m --packing=maybe", "neither true nor false", NULL);
     refuses(train, "m --no_packing=true", "takes no value", NULL);
     refuses(train, "m --optimizer projfaktor", "is not one of", "projfactor");
-    refuses(train, "m --optimizer galore",
-            "this version does not have it; it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd, adafactor, adamw8bit", NULL);
+    refuses(train, "m --optimizer lomo",
+            "this version does not have it; it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd, adafactor, "
+            "adamw8bit, galore, fira, apollo, apollo-mini, flora", NULL);
     refuses(train, "m --proj_type svd --proj_matrix_dist normal", "--proj_type: svd, but --proj_matrix_dist says normal", NULL);
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);

@@ -116,7 +116,8 @@ class Exact(ResumeTest):
             shutil.rmtree(self.path(name))
 
     def test_rules(self):
-        for optimizer in ("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "sgd", "adamw", "adafactor", "adamw8bit"):
+        for optimizer in ("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "sgd", "adamw", "adafactor", "adamw8bit",
+                          "galore", "fira", "apollo", "apollo-mini", "flora"):
             for dtype in ("float32", "bfloat16"):
                 self.compare("--optimizer", optimizer, "--dtype", dtype)
 

@@ -15,7 +15,7 @@ static vlorpi_train_settings svd_settings(void)
     s.update_proj_gap = 2;
     s.targets = EVERYTHING;
     s.projection = vlorp_projection_default();
-    s.projection.distribution = VLORP_SVD;
+    s.distribution = VLORP_SVD;
     s.projection.factor = 4;
     s.projection.rank = 1;
     return s;

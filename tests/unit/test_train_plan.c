@@ -53,6 +53,10 @@ static const plan_case cases[] = {
      .momentum = VLORP_MOMENTUM_TRANSPORT},
     {.name = "svd vlorp-os, keep", .optimizer = VLORPI_OPTIMIZER_VLORP_OS, .targets = MATRICES, .batch_size = 3,
      .factor = 1, .rank = 4, .distribution = VLORP_SVD, .momentum = VLORP_MOMENTUM_KEEP},
+    {.name = "fira, bf16 state", .optimizer = VLORPI_OPTIMIZER_FIRA, .dtype = VLORP_BF16, .targets = EVERYTHING,
+     .batch_size = 3, .rank = 4, .state_dtype = VLORP_BF16, .distribution = VLORP_SVD, .n_threads = 2},
+    {.name = "flora, bf16 state", .optimizer = VLORPI_OPTIMIZER_FLORA, .targets = MATRICES, .batch_size = 3,
+     .rank = 4, .state_dtype = VLORP_BF16},
     {.name = "svd vlorp-sgd, c = 1/2", .optimizer = VLORPI_OPTIMIZER_VLORP_SGD, .targets = MATRICES, .batch_size = 8,
      .factor = 1, .rank = 8, .divisor = 2, .distribution = VLORP_SVD},
 };
@@ -129,7 +133,7 @@ static void run_case(const plan_case *c)
     s.projection.factor = c->factor;
     s.projection.rank = c->rank;
     s.projection.divisor = c->divisor;
-    s.projection.distribution = c->distribution;
+    s.distribution = c->distribution;
     s.momentum = c->momentum;
     s.total_batch_size = c->init_random ? 4 : 8; /* the grid is large */
     s.num_training_steps = 1;
@@ -188,7 +192,9 @@ static void plan_equals_ledger_over_the_grid(void **state)
         {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_SVD},     {VLORPI_OPTIMIZER_VLORP_OS, VLORP_NORMAL},
         {VLORPI_OPTIMIZER_VLORP_OS, VLORP_SVD},       {VLORPI_OPTIMIZER_VLORP_SS, VLORP_NORMAL},
         {VLORPI_OPTIMIZER_VLORP_SS, VLORP_SVD},       {VLORPI_OPTIMIZER_VLORP_SGD, VLORP_NORMAL},
-        {VLORPI_OPTIMIZER_VLORP_SGD, VLORP_SVD},
+        {VLORPI_OPTIMIZER_VLORP_SGD, VLORP_SVD},      {VLORPI_OPTIMIZER_GALORE, VLORP_SVD},
+        {VLORPI_OPTIMIZER_FIRA, VLORP_SVD},           {VLORPI_OPTIMIZER_APOLLO, VLORP_NORMAL},
+        {VLORPI_OPTIMIZER_APOLLO_MINI, VLORP_NORMAL}, {VLORPI_OPTIMIZER_FLORA, VLORP_NORMAL},
     };
     enum { N_RULES = sizeof rules / sizeof rules[0], N_SETTINGS = 16 };
     char name[96];

@@ -242,7 +242,7 @@ static void nothing_allocates_between_steps(void **state)
     vlorpi_train_settings s = tiny_settings();
     s.batch_size = 3;
     check_nothing_allocates(s);
-    s.projection.distribution = VLORP_SVD; /* its probe takes more than one micro-batch */
+    s.distribution = VLORP_SVD; /* its probe takes more than one micro-batch */
     s.momentum = VLORP_MOMENTUM_TRANSPORT;
     check_nothing_allocates(s);
     s.optimizer = VLORPI_OPTIMIZER_SGD;
