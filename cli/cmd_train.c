@@ -55,6 +55,14 @@ static void show_eval(void *ctx, int64_t step, double eval_loss, int64_t n_targe
                     n_targets);
 }
 
+static void show_task(void *ctx, int64_t step, const char *name, const vlorpi_tally *tally)
+{
+    const view *v = ctx;
+    vlorpi_interval interval = vlorpi_tally_interval(tally);
+    vlorpi_log_info(&v->cli->log, "%s after step %" PRId64 ": %.2f %% of %" PRId64 " right (95 %%: %.2f .. %.2f)", name, step,
+                    100 * vlorpi_tally_accuracy(tally), tally->n, 100 * interval.low, 100 * interval.high);
+}
+
 static void show_end(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
 {
     const view *v = ctx;
@@ -96,7 +104,8 @@ vlorp_status vlorpi_cmd_train(vlorpi_cli *cli, vlorp_err *err)
     settings.stop = &vlorpi_interrupt_signal;
     view v = {.cli = cli};
     vlorpi_train_events events = {
-        .ctx = &v, .planned = show_plan, .stepped = show_step, .evaluated = show_eval, .finished = show_end};
+        .ctx = &v, .planned = show_plan, .stepped = show_step, .evaluated = show_eval, .task_done = show_task,
+        .finished = show_end};
     vlorp_status status = vlorpi_train(&settings, cli->mem, &cli->log, cli->kernels, &cli->exec, &events, err);
     json_decref(settings.record);
     return status;

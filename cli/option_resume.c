@@ -6,7 +6,7 @@
 /* What a run that goes on may have otherwise: how far, how often, where, and what the machine is asked for.  The data by
  * its name, since its contents are compared when it was read. */
 static const char *const may_change[] = {
-    "num_training_steps", "epochs", "max_train_tokens", "eval_every", "save_every", "save_minutes", "keep", "keep_best",
+    "num_training_steps", "epochs", "max_train_tokens", "eval_every", "eval_task", "eval_limit", "save_every", "save_minutes", "keep", "keep_best",
     "model", "dataset", "data_dir", "eval_data", "save_dir", "init", "activation_checkpointing", "memory_limit",
     "threads", "quiet", NULL};
 

@@ -6,9 +6,10 @@
 
 enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
-#define TASK_NAMES                                                                                           \
+#define CHOICE_TASK_NAMES                                                                                    \
     "commonsense", "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", \
-        "openbookqa", "mmlu", "gsm8k"
+        "openbookqa", "mmlu"
+#define TASK_NAMES CHOICE_TASK_NAMES, "gsm8k"
 #define OPTIMIZERS(last)                                                                                           \
     WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "galore",   \
           "fira", "apollo", "apollo-mini", "flora", last)
@@ -186,7 +187,12 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "keep_best", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "false",
      .help = "keep the model of the lowest held-out loss in best/; saves when there is a new one"},
     {.name = "eval_every", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1e12, .value_name = "STEPS",
-     .fallback_help = "with --eval_data: at the beginning and the end", .help = "steps between two held-out losses"},
+     .fallback_help = "with --eval_data or --eval_task: at the beginning and the end", .help = "steps between two held-out losses"},
+    {.name = "eval_task", .kind = VLORPI_OPTION_LIST, .commands = RUN, .choices = WORDS(CHOICE_TASK_NAMES),
+     .not_here = WORDS("gsm8k"), .value_name = "TASK,...",
+     .help = "tasks under --data_dir that are answered by likelihood with every held-out loss"},
+    {.name = "eval_limit", .kind = VLORPI_OPTION_COUNT, .commands = RUN, .min = 1, .max = 1e12, .value_name = "N",
+     .fallback_help = "all", .help = "the first questions of each --eval_task, of each subject of mmlu"},
     {.name = "overwrite", .kind = VLORPI_OPTION_BOOL, .commands = RUN | VLORPI_CMD_CONVERT, .fallback = "false",
      .help = "replace what is in the place to be written"},
     {.name = "continue_from", .synonyms = {"resume"}, .kind = VLORPI_OPTION_STRING, .commands = RUN,

@@ -49,6 +49,22 @@ static vlorp_status open_data(vlorpi_job *job, vlorp_err *err)
     return VLORP_OK;
 }
 
+static vlorp_status open_tasks(vlorpi_job *job, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    if (s->eval_tasks == 0) {
+        return VLORP_OK;
+    }
+    if (job->tokenizer == NULL) {
+        VLORP_FAIL(err, VLORP_E_ARG, "--eval_task: %s has no tokenizer", s->model);
+    }
+    vlorpi_task_eval_settings how = {.tasks = s->eval_tasks,
+                                     .limit = s->eval_limit,
+                                     .data_dir = s->data_dir,
+                                     .max_tokens = job->model_config.max_positions};
+    return vlorpi_task_eval_open(&job->tasks, job->mem, job->tokenizer, &how, err);
+}
+
 static vlorp_rule rule_of(const vlorpi_train_settings *s, vlorpi_role role)
 {
     const vlorpi_optimizer_row *row = vlorpi_optimizer_find(s->optimizer);
@@ -170,6 +186,7 @@ vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *setti
     VLORP_TRY(open_tokenizer(job, err));
     VLORP_TRY(vlorpi_job_size_examples(job, err));
     VLORP_TRY(open_data(job, err));
+    VLORP_TRY(open_tasks(job, err));
     VLORP_TRY(vlorpi_job_size_batches(job, err));
     VLORP_TRY(vlorpi_model_create(&job->model, mem, kernels, exec, &job->model_config, job->sizes.dtype, err));
     VLORP_TRY(make_optimizer(job, err));
@@ -234,6 +251,7 @@ void vlorpi_job_close(vlorpi_job *job)
 {
     vlorp_optimizer_free(job->optimizer);
     vlorpi_model_free(job->model);
+    vlorpi_task_eval_close(&job->tasks);
     vlorpi_dataset_free(job->held);
     vlorpi_dataset_free(job->data);
     vlorpi_tokenizer_free(job->tokenizer);

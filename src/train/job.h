@@ -13,6 +13,7 @@
 #include "model/model.h"
 #include "train/plan.h"
 #include "train/settings.h"
+#include "train/task_eval.h"
 
 /* Sizes that were left to the model and the data, decided. */
 typedef struct vlorpi_job_sizes {
@@ -41,6 +42,7 @@ typedef struct vlorpi_job {
     vlorpi_dataset *data;       /* NULL in a plan without data */
     vlorpi_dataset *held;       /* NULL when nothing is evaluated */
     vlorpi_dataset_report data_report, held_report;
+    vlorpi_task_eval tasks;     /* asked at each evaluation; may be none */
     vlorpi_job_sizes sizes;
     vlorpi_model *model;
     vlorp_optimizer *optimizer; /* parameter i of the model's table is parameter i here */

@@ -57,6 +57,19 @@ vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double e
     return vlorpi_event_file_scalar(&metrics->events, "eval/loss", step, eval_loss, err);
 }
 
+vlorp_status vlorpi_metrics_task(vlorpi_metrics *metrics, int64_t step, const char *name, const vlorpi_tally *tally,
+                                 vlorp_err *err)
+{
+    char tag[64];
+    double accuracy = vlorpi_tally_accuracy(tally);
+    int n = fprintf(metrics->file,
+                    "{\"step\": %" PRId64 ", \"task\": \"%s\", \"accuracy\": %.9g, \"correct\": %" PRId64
+                    ", \"questions\": %" PRId64 "}\n", step, name, accuracy, tally->n_correct, tally->n);
+    VLORP_TRY(finish_line(metrics, n, err));
+    (void)snprintf(tag, sizeof tag, "eval/%s_accuracy", name);
+    return vlorpi_event_file_scalar(&metrics->events, tag, step, accuracy, err);
+}
+
 vlorp_status vlorpi_metrics_sync(const vlorpi_metrics *metrics, int64_t *n_bytes, vlorp_err *err)
 {
     off_t end = -1;

@@ -9,6 +9,7 @@
 #include <stdio.h>
 
 #include "base/status.h"
+#include "eval/tally.h"
 #include "train/event_file.h"
 
 typedef struct vlorpi_metrics {
@@ -46,6 +47,9 @@ VLORP_CHECKED vlorp_status vlorpi_metrics_step(vlorpi_metrics *metrics, const vl
                                                vlorp_err *err);
 VLORP_CHECKED vlorp_status vlorpi_metrics_eval(vlorpi_metrics *metrics, int64_t step, double eval_loss,
                                                int64_t n_targets, vlorp_err *err);
+/* A task's accuracy; TensorBoard's tag is eval/NAME_accuracy. */
+VLORP_CHECKED vlorp_status vlorpi_metrics_task(vlorpi_metrics *metrics, int64_t step, const char *name,
+                                               const vlorpi_tally *tally, vlorp_err *err);
 /* Makes all lines so far last, and tells how many bytes they are. */
 VLORP_CHECKED vlorp_status vlorpi_metrics_sync(const vlorpi_metrics *metrics, int64_t *n_bytes, vlorp_err *err);
 /* Accepts a closed one. */

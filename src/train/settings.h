@@ -49,7 +49,9 @@ typedef struct vlorpi_train_settings {
     int64_t num_training_steps; /* or AUTO: epochs */
     double epochs;
     int64_t max_train_tokens;   /* 0: none; else the run ends with the step that reaches them */
-    int64_t eval_every;         /* steps; 0: no evaluation */
+    int64_t eval_every;         /* steps; 0: no evaluation, or with eval_data or eval_tasks at both ends */
+    unsigned eval_tasks;        /* bit i: row i of vlorpi_task_table is asked at each evaluation */
+    int64_t eval_limit;         /* questions of each of them, of each subject; 0: all */
     int64_t batch_size;         /* examples per micro-batch, or AUTO: as many as fill 2048 tokens */
     int64_t micro_tokens;       /* tokens per micro-batch, or AUTO: the largest of this data */
     int64_t total_batch_size;   /* examples per optimizer step */

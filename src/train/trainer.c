@@ -126,26 +126,14 @@ vlorp_status vlorpi_train_evaluate(vlorpi_job *job, const vlorpi_dataset *data, 
 static bool evaluation_is_due(const vlorpi_job *job, int64_t step)
 {
     int64_t every = job->settings.eval_every;
-    return job->held != NULL && (step == 0 || step == job->sizes.n_steps || (every > 0 && step % every == 0));
+    return (job->held != NULL || job->tasks.n_runs > 0) &&
+           (step == 0 || step == job->sizes.n_steps || (every > 0 && step % every == 0));
 }
 
-/* The held-out loss after the present step, where it is due and was not taken yet.  When the user asks to stop
- * meanwhile it is left to the resumed run. */
-static vlorp_status evaluate_if_due(trainer *t, vlorp_err *err)
+static vlorp_status note_loss(trainer *t, double loss, int64_t n_targets, vlorp_err *err)
 {
     vlorpi_run_point *point = &t->point;
-    if (point->evaluated || !evaluation_is_due(&t->job, point->step)) {
-        point->evaluated = true;
-        return VLORP_OK;
-    }
-    double loss = 0;
-    int64_t n_targets = 0;
-    vlorp_status status = vlorpi_train_evaluate(&t->job, t->job.held, &loss, &n_targets, err);
-    if (status != VLORP_OK) {
-        return status == VLORP_E_INTERRUPTED ? VLORP_OK : status;
-    }
     VLORP_TRY(vlorpi_metrics_eval(&t->metrics, point->step, loss, n_targets, err));
-    point->evaluated = true;
     if (point->step > 0 && (point->best_step == 0 || loss < point->best_loss)) {
         point->best_step = point->step;
         point->best_loss = loss;
@@ -154,6 +142,47 @@ static vlorp_status evaluate_if_due(trainer *t, vlorp_err *err)
         t->events->evaluated(t->events->ctx, point->step, loss, n_targets);
     }
     return VLORP_OK;
+}
+
+static vlorp_status note_tasks(trainer *t, vlorp_err *err)
+{
+    const vlorpi_task_eval *tasks = &t->job.tasks;
+    for (int i = 0; i < tasks->n_runs; i++) {
+        const char *name = tasks->runs[i].task->name;
+        vlorpi_tally tally = vlorpi_task_run_total(&tasks->runs[i]);
+        VLORP_TRY(vlorpi_metrics_task(&t->metrics, t->point.step, name, &tally, err));
+        if (t->events->task_done != NULL) {
+            t->events->task_done(t->events->ctx, t->point.step, name, &tally);
+        }
+    }
+    return VLORP_OK;
+}
+
+/* Held-out loss and tasks after the present step, where they are due and were not taken yet.  When the user asks to stop
+ * meanwhile all of it is left to the resumed run. */
+static vlorp_status evaluate_if_due(trainer *t, vlorp_err *err)
+{
+    vlorpi_job *job = &t->job;
+    if (t->point.evaluated || !evaluation_is_due(job, t->point.step)) {
+        t->point.evaluated = true;
+        return VLORP_OK;
+    }
+    double loss = 0;
+    int64_t n_targets = 0;
+    vlorp_status status =
+        job->held != NULL ? vlorpi_train_evaluate(job, job->held, &loss, &n_targets, err) : VLORP_OK;
+    if (status == VLORP_OK) {
+        vlorpi_mem_set_phase(job->mem, "evaluate");
+        status = vlorpi_task_eval_answer(&job->tasks, job->settings.stop, err);
+    }
+    if (status != VLORP_OK) {
+        return status == VLORP_E_INTERRUPTED ? VLORP_OK : status;
+    }
+    if (job->held != NULL) {
+        VLORP_TRY(note_loss(t, loss, n_targets, err));
+    }
+    t->point.evaluated = true;
+    return note_tasks(t, err);
 }
 
 static vlorp_schedule schedule_of(const vlorpi_job *job)

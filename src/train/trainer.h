@@ -18,6 +18,8 @@ typedef struct vlorpi_train_events {
     void (*stepped)(void *ctx, const vlorpi_step_metrics *step, int64_t n_steps, double seconds_left);
     /* step 0: before the first */
     void (*evaluated)(void *ctx, int64_t step, double eval_loss, int64_t n_targets);
+    /* a task's answers at the same moment */
+    void (*task_done)(void *ctx, int64_t step, const char *name, const vlorpi_tally *tally);
     /* the model is saved; the job is still open */
     void (*finished)(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder);
 } vlorpi_train_events;

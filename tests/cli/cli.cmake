@@ -1,3 +1,3 @@
 vlorp_test(test_options vlorp_cli_options)
 
-vlorp_program_tests(test_program test_bench test_memory test_fit test_chat test_files test_eval_tasks)
+vlorp_program_tests(test_program test_bench test_memory test_fit test_chat test_files test_eval_tasks test_eval_training)
