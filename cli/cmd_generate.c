@@ -154,7 +154,7 @@ static vlorp_status generate(vlorpi_cli *cli, vlorpi_loaded_model *loaded, const
     vlorpi_text_sink sink = vlorpi_text_out_sink(&text);
     vlorpi_generate_request request = {.prompt = ids,
                                        .n_prompt = n_ids,
-                                       .max_new_tokens = vlorpi_options_int(cli->options, "max_new_tokens"),
+                                       .max_new_tokens = vlorpi_cli_max_new_tokens(cli->options),
                                        .sampling = sampling_of(cli->options)};
     int64_t most = loaded->config.max_positions;
     int64_t n_positions = n_ids < most - request.max_new_tokens ? n_ids + request.max_new_tokens : most;

@@ -6,9 +6,10 @@
 #include "base/checksum.h"
 #include "base/clock.h"
 #include "cli/inference.h"
+#include "eval/task_generation.h"
 #include "eval/task_log.h"
 
-enum { MAX_RUNS = 16, PASS_TOKENS = 1024 };
+enum { MAX_RUNS = 16, PASS_TOKENS = 1024, OWN_PROMPT_TOKENS = 128 };
 
 typedef struct evaluation {
     vlorpi_cli *cli;
@@ -18,6 +19,7 @@ typedef struct evaluation {
     vlorpi_engine engine;
     vlorpi_likelihood likelihood;
     vlorpi_arena arena; /* of likelihood */
+    int64_t max_new_tokens; /* 0: what the task takes */
     vlorpi_task_log log;
     double begin, last_line;      /* seconds */
     int64_t cost, cost_done;      /* of what is to be done by this process */
@@ -44,7 +46,39 @@ static vlorp_status open_runs(evaluation *e, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* Tokenises, and makes room for the longest text. */
+/* Tokenises what is scored, and finds the longest text of all tasks. */
+static vlorp_status measure_run(const evaluation *e, vlorpi_task_run *run, int64_t max_tokens, int64_t *longest,
+                                vlorp_err *err)
+{
+    int64_t n = 0;
+    if (run->by_generation) {
+        VLORP_TRY(vlorpi_task_generation_longest(&n, run, e->loaded.tokenizer, e->max_new_tokens, max_tokens, err));
+    } else {
+        VLORP_TRY(vlorpi_task_run_encode(run, e->loaded.tokenizer, max_tokens, err));
+        n = run->choices.longest;
+    }
+    *longest = n > *longest ? n : *longest;
+    if (run->choices.n_cut > 0) {
+        vlorpi_log_warn(&e->cli->log, "%s: %lld of %lld texts have more than %lld tokens and lost their beginning",
+                        run->task->name, (long long)run->choices.n_cut, (long long)run->n, (long long)max_tokens);
+    }
+    return VLORP_OK;
+}
+
+/* Room in the cache for the new tokens of all sequences, and for the part of their prompts that is their own; where they
+ * take more, fewer run at once. */
+static int64_t cache_for_generation(const evaluation *e, int64_t n_sequences)
+{
+    int64_t n_new = 0;
+    for (int i = 0; i < e->n_runs; i++) {
+        int64_t n = vlorpi_generation_rule_of(e->runs[i].task->kind).max_new_tokens;
+        n = e->max_new_tokens > 0 ? e->max_new_tokens : n;
+        n_new = e->runs[i].by_generation && n > n_new ? n : n_new;
+    }
+    return n_new > 0 ? n_sequences * (n_new + OWN_PROMPT_TOKENS) : 0;
+}
+
+/* Makes room for the longest text. */
 static vlorp_status open_engine(evaluation *e, vlorp_err *err)
 {
     const vlorpi_options *options = e->cli->options;
@@ -54,18 +88,12 @@ static vlorp_status open_engine(evaluation *e, vlorp_err *err)
     }
     int64_t longest = 2;
     for (int i = 0; i < e->n_runs; i++) {
-        vlorpi_task_run *run = &e->runs[i];
-        VLORP_TRY(vlorpi_task_run_encode(run, e->loaded.tokenizer, max_tokens, err));
-        longest = run->choices.longest > longest ? run->choices.longest : longest;
-        if (run->choices.n_cut > 0) {
-            vlorpi_log_warn(&e->cli->log, "%s: %lld of %lld texts have more than %lld tokens and lost their beginning",
-                            run->task->name, (long long)run->choices.n_cut, (long long)run->n, (long long)max_tokens);
-        }
+        VLORP_TRY(measure_run(e, &e->runs[i], max_tokens, &longest, err));
     }
     int64_t n_sequences = vlorpi_options_int(options, "batch");
     vlorpi_engine_limits limits = {.max_sequences = n_sequences,
                                    .max_positions = longest,
-                                   .cache_tokens = 2 * (longest + PASS_TOKENS),
+                                   .cache_tokens = 2 * (longest + PASS_TOKENS) + cache_for_generation(e, n_sequences),
                                    .pass_tokens = n_sequences > PASS_TOKENS ? n_sequences : PASS_TOKENS};
     VLORP_TRY(vlorpi_engine_open(&e->engine, &e->loaded, e->cli->kernels, &limits, err));
     vlorpi_arena arena = vlorpi_arena_counter();
@@ -110,9 +138,9 @@ static vlorp_status make_settings(json_t **out, const evaluation *e, vlorp_err *
     vlorp_status status = vlorpi_options_model(options, &model, err);
     *out = status != VLORP_OK
         ? NULL
-        : json_pack("{s:s,s:s,s:s,s:I,s:o?,s:O}", "model", model, "dtype",
+        : json_pack("{s:s,s:s,s:s,s:I,s:I,s:o?,s:O}", "model", model, "dtype",
                     e->loaded.dtype == VLORP_F32 ? "float32" : "bfloat16", "weights", text, "shots",
-                    (json_int_t)vlorpi_options_int(options, "shots"), "max_length",
+                    (json_int_t)vlorpi_options_int(options, "shots"), "max_new_tokens", (json_int_t)e->max_new_tokens, "max_length",
                     vlorpi_options_has(options, "max_length") ? json_integer(vlorpi_options_int(options, "max_length"))
                                                               : NULL,
                     "tasks", tasks);
@@ -180,7 +208,10 @@ static vlorp_status answer_all(evaluation *e, vlorp_err *err)
     e->last_line = e->begin;
     for (int i = 0; i < e->n_runs; i++) {
         VLORP_TRY(vlorpi_task_log_begin(&e->log, &e->runs[i], err));
-        VLORP_TRY(vlorpi_task_run_likelihood(&e->runs[i], &e->likelihood, &e->engine, answered, e, err));
+        VLORP_TRY(e->runs[i].by_generation
+                      ? vlorpi_task_run_generation(&e->runs[i], &e->engine, e->loaded.tokenizer, e->max_new_tokens,
+                                                   answered, e, err)
+                      : vlorpi_task_run_likelihood(&e->runs[i], &e->likelihood, &e->engine, answered, e, err));
     }
     return VLORP_OK;
 }
@@ -201,6 +232,9 @@ static vlorp_status evaluate(evaluation *e, vlorp_err *err)
 vlorp_status vlorpi_cli_eval_tasks(vlorpi_cli *cli, vlorp_err *err)
 {
     evaluation e = {.cli = cli};
+    if (vlorpi_options_has(cli->options, "max_new_tokens")) {
+        e.max_new_tokens = vlorpi_options_int(cli->options, "max_new_tokens");
+    }
     vlorp_status status = evaluate(&e, err);
     vlorpi_task_log_close(&e.log);
     vlorpi_engine_close(&e.engine);

@@ -27,3 +27,10 @@ vlorp_status vlorpi_cli_load_model(vlorpi_loaded_model *loaded, vlorpi_cli *cli,
                     cli->kernels->name);
     return VLORP_OK;
 }
+
+int64_t vlorpi_cli_max_new_tokens(const vlorpi_options *options)
+{
+    enum { DEFAULT_NEW_TOKENS = 128 };
+    return vlorpi_options_has(options, "max_new_tokens") ? vlorpi_options_int(options, "max_new_tokens")
+                                                         : DEFAULT_NEW_TOKENS;
+}

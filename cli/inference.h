@@ -12,4 +12,7 @@
  * on an error there is nothing to close. */
 VLORP_CHECKED vlorp_status vlorpi_cli_load_model(vlorpi_loaded_model *loaded, vlorpi_cli *cli, vlorp_err *err);
 
+/* --max_new_tokens of one generated text. */
+int64_t vlorpi_cli_max_new_tokens(const vlorpi_options *options);
+
 #endif

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "cli/inference.h"
 #include "cli/text_out.h"
 #include "eval/chat.h"
 
@@ -195,11 +196,11 @@ static vlorp_status answer(session *s, vlorp_err *err)
         ids[i] = s->tokens.items[i].id;
     }
     const vlorpi_options *options = s->cli->options;
-    bool limited = !s->chats || vlorpi_options_is_set(options, "max_new_tokens");
+    bool limited = !s->chats || vlorpi_options_has(options, "max_new_tokens");
     vlorpi_generate_request request = {
         .prompt = ids,
         .n_prompt = n,
-        .max_new_tokens = limited ? vlorpi_options_int(options, "max_new_tokens") : INT32_MAX,
+        .max_new_tokens = limited ? vlorpi_cli_max_new_tokens(options) : INT32_MAX,
         .sampling = s->sampling,
         .wants_stop = was_interrupted};
     vlorpi_text_sink sink = vlorpi_text_out_sink(&s->answer);
