@@ -52,7 +52,10 @@ static vlorp_status measure_run(const evaluation *e, vlorpi_task_run *run, int64
 {
     int64_t n = 0;
     if (run->by_generation) {
-        VLORP_TRY(vlorpi_task_generation_longest(&n, run, e->loaded.tokenizer, e->max_new_tokens, max_tokens, err));
+        vlorpi_generation_size size;
+        VLORP_TRY(vlorpi_task_generation_measure(&size, run, e->loaded.tokenizer, e->max_new_tokens, max_tokens, err));
+        n = size.longest;
+        run->choices.n_cut = size.n_cut;
     } else {
         VLORP_TRY(vlorpi_task_run_encode(run, e->loaded.tokenizer, max_tokens, err));
         n = run->choices.longest;

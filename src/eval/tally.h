@@ -9,7 +9,7 @@
 
 typedef struct vlorpi_tally {
     int64_t n, n_correct;
-    int64_t n_near; /* right but for letter case, or one of several answers in the text; not counted as correct */
+    int64_t n_near; /* wrong, but the right answer is in the text in another form: answer_extract.h; not counted as correct */
 } vlorpi_tally;
 
 void vlorpi_tally_add(vlorpi_tally *sum, const vlorpi_tally *more);

@@ -161,7 +161,7 @@ static vlorp_status next(void *ctx, vlorpi_completion_request *request, bool *mo
     for (int64_t t = n_cut; t < r->tokens.n; t++) {
         r->ids[t - n_cut] = r->tokens.items[t].id;
     }
-    *request = (vlorpi_completion_request){.tag = r->next++,
+    *request = (vlorpi_completion_request){.tag = 2 * r->next++ + (n_cut > 0), /* see done */
                                            .ids = r->ids,
                                            .n_ids = r->tokens.n - n_cut,
                                            .max_new_tokens = r->rule.max_new_tokens,
@@ -174,9 +174,11 @@ static vlorp_status done(void *ctx, const vlorpi_completion *completion, vlorp_e
     const run *r = ctx;
     char number[VLORPI_NUMBER_BYTES];
     vlorpi_question question;
-    vlorpi_question_set_get(r->task_run->set, completion->tag, &question);
-    vlorpi_task_answer answer = {.question = completion->tag,
+    int64_t index = completion->tag / 2;
+    vlorpi_question_set_get(r->task_run->set, index, &question);
+    vlorpi_task_answer answer = {.question = index,
                                  .choice = -1,
+                                 .is_cut = completion->tag % 2 == 1,
                                  .text = {.text = completion->text, .n_bytes = completion->n_bytes}};
     vlorpi_written written = {.text = completion->text, .n_bytes = completion->n_bytes};
     switch (r->task_run->task->kind) {
@@ -208,19 +210,21 @@ static void end_run(run *r)
     vlorpi_tokens_deinit(&r->tokens);
 }
 
-vlorp_status vlorpi_task_generation_longest(int64_t *longest, const vlorpi_task_run *task_run,
+vlorp_status vlorpi_task_generation_measure(vlorpi_generation_size *size, const vlorpi_task_run *task_run,
                                             const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
                                             int64_t max_tokens, vlorp_err *err)
 {
     run r = begin_run(task_run, tokenizer, max_new_tokens, max_tokens);
     vlorp_status status = VLORP_OK;
     int64_t n_prompt = 1;
+    *size = (vlorpi_generation_size){0};
     for (; r.next < task_run->n && status == VLORP_OK; r.next++) {
         status = encode_prompt(&r, r.next, err);
         n_prompt = r.tokens.n > n_prompt ? r.tokens.n : n_prompt;
+        size->n_cut += r.tokens.n > r.max_prompt;
     }
     int64_t n = n_prompt + r.rule.max_new_tokens;
-    *longest = n < max_tokens ? n : max_tokens;
+    size->longest = n < max_tokens ? n : max_tokens;
     end_run(&r);
     return status;
 }

@@ -15,8 +15,12 @@ typedef struct vlorpi_generation_rule {
 } vlorpi_generation_rule;
 vlorpi_generation_rule vlorpi_generation_rule_of(vlorpi_question_kind kind);
 
-/* The longest text that answering takes, in tokens: prompt and max_new_tokens (0: the kind's), at most max_tokens. */
-VLORP_CHECKED vlorp_status vlorpi_task_generation_longest(int64_t *longest, const vlorpi_task_run *run,
+/* What answering takes in tokens: prompt and max_new_tokens (0: the kind's), at most max_tokens. */
+typedef struct vlorpi_generation_size {
+    int64_t longest; /* text */
+    int64_t n_cut;   /* prompts that lose their beginning */
+} vlorpi_generation_size;
+VLORP_CHECKED vlorp_status vlorpi_task_generation_measure(vlorpi_generation_size *size, const vlorpi_task_run *run,
                                                           const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
                                                           int64_t max_tokens, vlorp_err *err);
 

@@ -222,15 +222,15 @@ static vlorp_status fill_line(vlorpi_task_log *log, json_t *line, const vlorpi_t
             (void)json_array_append_new(sums, json_real(answer->log_likelihood[k]));
         }
         (void)json_object_set_new(line, "log_likelihoods", sums);
-        if (run->choices.items[answer->question].is_cut) {
-            (void)json_object_set_new(line, "cut", json_true());
-        }
     } else {
         vlorpi_bytes reference = vlorpi_question_reference(&question);
         (void)set_text(line, "reference", reference.text, reference.n_bytes);
         (void)set_text(line, "text", answer->text.text, answer->text.n_bytes);
         (void)set_text(line, "found", answer->found.text, answer->found.n_bytes);
         (void)json_object_set_new(line, "near_miss", json_boolean(answer->is_near));
+    }
+    if (answer->is_cut) {
+        (void)json_object_set_new(line, "cut", json_true());
     }
     (void)json_object_set_new(line, "correct", json_boolean(answer->is_correct));
     return VLORP_OK;

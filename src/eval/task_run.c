@@ -84,6 +84,7 @@ static vlorp_status hand_on(void *ctx, const vlorpi_likelihoods *result, vlorp_e
     vlorpi_task_answer answer = {.question = result->question,
                                  .choice = result->choice,
                                  .is_correct = result->choice == question.answer,
+                                 .is_cut = a->run->choices.items[result->question].is_cut,
                                  .n_options = result->n_options};
     memcpy(answer.log_likelihood, result->log_likelihood, sizeof answer.log_likelihood);
     return a->fn(a->ctx, a->run, &answer, err);

@@ -45,6 +45,7 @@ typedef struct vlorpi_task_answer {
     int choice;      /* an option, or -1: none, or none of them */
     bool is_correct;
     bool is_near;    /* wrong, but nearly right: see tally.h */
+    bool is_cut;     /* the text did not fit and lost its beginning */
     int n_options;   /* by likelihood: how many there are in log_likelihood; by generation 0 */
     double log_likelihood[VLORPI_QUESTION_MAX_OPTIONS];
     vlorpi_bytes text;  /* by generation: what the model wrote */

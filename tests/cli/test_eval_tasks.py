@@ -117,6 +117,30 @@ class EvalTasks(ProgramTest):
                 for x, y in zip(a["log_likelihoods"], b["log_likelihoods"]):
                     self.assertAlmostEqual(x, y, delta=1e-4)
 
+    def test_generation(self):
+        results = []
+        for batch in ("1", "5"):
+            log = self.path(f"generated{batch}.jsonl")
+            report = self.evaluate("piqa,gsm8k", "--by", "generation", "--shots", "0", "--batch", batch, "--log", log,
+                                   "--max_new_tokens", "16", limit="6")
+            lines = self.lines(log)[1:]
+            results.append(lines)
+            self.assertEqual([(line["task"], line["item"]) for line in lines],
+                             [(task, item) for task in ("piqa", "gsm8k") for item in range(6)])
+            for name, task in report["tasks"].items():
+                mine = [line for line in lines if line["task"] == name]
+                self.assertEqual(task["by"], "generation")
+                self.assertEqual(task["correct"], sum(line["correct"] for line in mine))
+                self.assertEqual(task["near_misses"], sum(line["near_miss"] for line in mine))
+        self.assertEqual(*results)
+        self.assertTrue(all(line["text"] for line in results[0]))
+        again = self.evaluate("piqa,gsm8k", "--by", "generation", "--log", log, "--max_new_tokens", "16", limit="6")
+        self.assertEqual(again["tasks"], report["tasks"])
+        self.refuses(2, self.words("piqa,gsm8k", "--by", "generation", "--log", log, limit="6"),
+                     "max_new_tokens is 16 there and 0 here")
+        shots = self.evaluate("gsm8k", "--shots", "1", "--max_new_tokens", "4", limit="2")["tasks"]["gsm8k"]
+        self.assertEqual((shots["by"], shots["shots"], shots["questions"]), ("generation", 1, 2))
+
     def test_show_prompt(self):
         code, out, err = run("eval", "--task", "mmlu", "--shots", "5", "--data_dir", DATA, "--show_prompt", "--json")
         self.assertEqual((code, err), (0, b""))

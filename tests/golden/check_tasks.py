@@ -87,15 +87,22 @@ def compare(name, lines, sums):
     return worst, ties
 
 
-def check(vlorp, folder, model, tokenizer, torch, task, shots, options, scratch):
+def answers(options, folder, task, shots, scratch, *more):
+    """The program's report, and the log's lines of texts that are whole."""
     log = os.path.join(options.log_dir or scratch, f"{task}-{shots}.jsonl")
     limit = -(-options.limit // 57) if task == "mmlu" else options.limit
-    command = [vlorp, "eval", folder, "--task", task, "--data_dir", DATA, "--limit", str(limit), "--shots", str(shots),
-               "--log", log, "--batch", str(options.batch), "--dtype", "float32", "--json"]
+    command = [options.vlorp, "eval", folder, "--task", task, "--data_dir", DATA, "--limit", str(limit), "--shots",
+               str(shots), "--log", log, "--batch", str(options.batch), "--dtype", "float32", "--json", *more]
     report = json.loads(run(*command))
     with open(log, encoding="utf-8") as file:
         lines = [json.loads(line) for line in file][1:]
-    lines = [line for line in lines if not line.get("cut")]
+    if report["tasks"][task]["correct"] != sum(line["correct"] for line in lines):
+        sys.exit(f"{task}: the report does not count what the log says")
+    return report, [line for line in lines if not line.get("cut")]
+
+
+def check(options, folder, model, tokenizer, torch, task, shots, scratch):
+    report, lines = answers(options, folder, task, shots, scratch)
     begin = time.monotonic()
     texts = [texts_of(tokenizer, line["prompt"], option) for line in lines for option in line["options"]]
     sums = score(model, torch, texts, options.batch)
@@ -105,20 +112,22 @@ def check(vlorp, folder, model, tokenizer, torch, task, shots, options, scratch)
     ours = report["seconds"]
     print(f"{name}: {len(lines)} questions, largest difference {worst:.2g} nats, {ties} ties chosen otherwise; "
           f"{ours:.1f} s, transformers {theirs:.1f} s, ratio {theirs / ours:.2f}", flush=True)
-    if report["tasks"][task]["correct"] < sum(line["correct"] for line in lines):
-        sys.exit(f"{name}: the report does not count what the log says")
 
 
-def main():
+def arguments(tasks):
     parser = argparse.ArgumentParser()
     parser.add_argument("vlorp")
     parser.add_argument("--model", default=os.environ.get("VLORP_TEST_SMOLLM2", ""))
-    parser.add_argument("--tasks", default=",".join(COMMONSENSE + ["mmlu"]))
-    parser.add_argument("--shots", default="0", help="of mmlu, separated by commas")
+    parser.add_argument("--tasks", default=",".join(tasks))
+    parser.add_argument("--shots", default="0", help="of mmlu and gsm8k, separated by commas")
     parser.add_argument("--limit", type=int, default=20)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--log_dir")
-    options = parser.parse_args()
+    return parser
+
+
+def check_all(options, check_task):
+    """Calls check_task(options, folder, model, tokenizer, torch, task, shots, scratch) for each task."""
     if options.model == "stories260K":
         options.model = f"{DATA}/models/stories260K-hf"
     if not os.path.exists(options.model):
@@ -138,9 +147,9 @@ def main():
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         for task in options.tasks.split(","):
-            for shots in options.shots.split(",") if task == "mmlu" else ["0"]:
-                check(options.vlorp, folder, model, tokenizer, torch, task, int(shots), options, scratch)
+            for shots in options.shots.split(",") if task in ("mmlu", "gsm8k") else ["0"]:
+                check_task(options, folder, model, tokenizer, torch, task, int(shots), scratch)
 
 
 if __name__ == "__main__":
-    main()
+    check_all(arguments(COMMONSENSE + ["mmlu"]).parse_args(), check)
