@@ -17,6 +17,7 @@ import argparse
 import glob
 import json
 import os
+import random
 import statistics
 import subprocess
 import sys
@@ -179,7 +180,8 @@ def commonsense_examples(args, folder):
         with open(path, encoding="utf-8") as file:
             rows += json.load(file)
     n = 8 * args.steps
-    rows = [rows[i * len(rows) // n] for i in range(n)]
+    random.Random(0).shuffle(rows)
+    rows = rows[:n]
     data, batches = os.path.join(folder, "examples.json"), os.path.join(folder, "batches.json")
     with open(data, "w", encoding="utf-8") as file:
         json.dump(rows, file)
