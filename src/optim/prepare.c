@@ -5,7 +5,7 @@
 #include "optim/handle.h"
 
 /* Entries of P made by one item: a multiple of every generator's block. */
-enum { FILL_ENTRIES = 4096 };
+enum { FILL_ENTRIES = 512 };
 
 typedef struct filling {
     float *p;

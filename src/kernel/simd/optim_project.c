@@ -110,35 +110,58 @@ void NAME(vlorpi_axpy)(float *y, float a, const float *x, int64_t n)
     }
 }
 
-/* One lag of one row: q[e] += S[e] S[e + lag]; returns sum kw[e] S[e] S[e + lag]. */
-static inline float row_lag(float *q, const float *S, const float *kw, int64_t lag, int64_t n)
+/* Rows of S that one visit to the lagged sums takes in. */
+enum { ROWS_OF_SUMS = 4 };
+
+/* One lag of n_rows rows, which is a constant at each call: q[e] += S[i,e] S[i,e+lag], row by row;
+ * row[i] += sum over e of kw[e] S[i,e] S[i,e+lag]. */
+static inline __attribute__((always_inline)) void rows_lag(float *row, float *q, const float *S, int64_t M,
+                                                           const float *kw, int64_t lag, int n_rows)
 {
-    vf sum = vf_zero();
+    vf sum[ROWS_OF_SUMS];
+    int64_t n = M - lag;
     int64_t e = 0;
+    for (int i = 0; i < n_rows; i++) {
+        sum[i] = vf_zero();
+    }
     for (; e + VF_N <= n; e += VF_N) {
-        vf product = vf_load(S + e) * vf_load(S + e + lag);
-        vf_store(q + e, vf_load(q + e) + product);
-        sum = vf_fma(vf_load(kw + e), product, sum);
+        vf weight = vf_load(kw + e);
+        vf total = vf_load(q + e);
+        for (int i = 0; i < n_rows; i++) {
+            vf product = vf_load(S + i * M + e) * vf_load(S + i * M + e + lag);
+            total += product;
+            sum[i] = vf_fma(weight, product, sum[i]);
+        }
+        vf_store(q + e, total);
     }
-    float total = vf_sum(sum);
-    for (; e < n; e++) {
-        float product = S[e] * S[e + lag];
-        q[e] += product;
-        total += kw[e] * product;
+    for (int i = 0; i < n_rows; i++) {
+        float rest = vf_sum(sum[i]);
+        for (int64_t k = e; k < n; k++) {
+            float product = S[i * M + k] * S[i * M + k + lag];
+            q[k] += product;
+            rest += kw[k] * product;
+        }
+        row[i] += rest;
     }
-    return total;
 }
 
 void NAME(vlorpi_sums_right)(float *row, float *q, const float *S, const float *kw, vlorpi_slices s, int64_t n)
 {
     int64_t M = s.c * s.r;
-    for (int64_t i = 0; i < n; i++) {
-        float sum = 0;
+    for (int64_t i = 0; i < n; i += ROWS_OF_SUMS) {
+        float sums[ROWS_OF_SUMS] = {0};
+        int64_t here = n - i < ROWS_OF_SUMS ? n - i : ROWS_OF_SUMS;
         for (int64_t lag = 0; lag < s.r; lag++) {
-            sum += row_lag(q + lag * M, S + i * M, kw + lag * M, lag, M - lag);
+            if (here == ROWS_OF_SUMS) {
+                rows_lag(sums, q + lag * M, S + i * M, M, kw + lag * M, lag, ROWS_OF_SUMS);
+                continue;
+            }
+            for (int64_t t = 0; t < here; t++) {
+                rows_lag(sums + t, q + lag * M, S + (i + t) * M, M, kw + lag * M, lag, 1);
+            }
         }
-        if (row != NULL) {
-            row[i] = sum;
+        for (int64_t t = 0; row != NULL && t < here; t++) {
+            row[i + t] = sums[t];
         }
     }
 }
