@@ -23,7 +23,7 @@ endif()
 # The specification in numpy against the shared library.  A sanitizer's runtime would have to be
 # loaded into Python, so those builds leave it out; the unit tests above run the same code there.
 if(NOT VLORP_SANITIZE)
-  foreach(check optimizer statistics exact_rules)
+  foreach(check optimizer statistics exact_rules baselines)
     add_test(NAME oracle_${check}
              COMMAND sh -c "exec \"\${VLORP_TEST_PYTHON:-python3}\" \"$@\"" oracle
                      ${PROJECT_SOURCE_DIR}/tests/oracle/check_${check}.py $<TARGET_FILE:vlorp_shared>)
