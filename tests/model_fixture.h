@@ -7,7 +7,7 @@
 #include "base/threads.h"
 #include "format/json.h"
 #include "format/safetensors.h"
-#include "model/model.h"
+#include "model/lora.h"
 
 typedef struct model_fixture {
     vlorpi_mem mem;
@@ -15,14 +15,14 @@ typedef struct model_fixture {
     vlorpi_source *source;
     vlorpi_model *model;
     vlorpi_arena weights, activations, workspace;
-    float **gradient; /* of each parameter, summed by the sink */
+    float **gradient; /* of each parameter that trains, summed by the sink */
     int64_t n_calls;  /* of the sink */
 } model_fixture;
 
 /* Opens path and lays the model out over arenas of the planned sizes; weights are loaded, or random
- * where the source is a config.json alone. */
-static inline model_fixture *model_fixture_open(const char *path, const char *level, vlorp_dtype dtype,
-                                                const vlorpi_model_usage *usage)
+ * where the source is a config.json alone.  lora: adapters, drawn and with B = 0; NULL: none. */
+static inline model_fixture *model_fixture_open_lora(const char *path, const char *level, vlorp_dtype dtype,
+                                                     const vlorpi_model_usage *usage, const vlorpi_lora *lora)
 {
     vlorp_err err = {0};
     model_fixture *f = calloc(1, sizeof *f);
@@ -36,15 +36,17 @@ static inline model_fixture *model_fixture_open(const char *path, const char *le
     vlorpi_model_config config;
     ASSERT_OK(vlorpi_model_config_load(&config, f->source, &err));
     ASSERT_OK(vlorpi_model_create(&f->model, &f->mem, kernels, &f->exec, &config, dtype, &err));
-    vlorpi_params *params = vlorpi_model_params(f->model);
+    if (lora != NULL) {
+        ASSERT_OK(vlorpi_model_add_lora(f->model, lora, NULL, &err));
+    }
 
     vlorpi_arena plan[3] = {vlorpi_arena_counter(), vlorpi_arena_counter(), vlorpi_arena_counter()};
-    vlorpi_params_layout(params, &plan[0]);
+    vlorpi_model_layout_weights(f->model, &plan[0]);
     vlorpi_model_layout(f->model, usage, &plan[1], &plan[2]);
     ASSERT_OK(vlorpi_arena_init(&f->weights, &f->mem, VLORPI_MEM_WEIGHTS, plan[0].peak_bytes, &err));
     ASSERT_OK(vlorpi_arena_init(&f->activations, &f->mem, VLORPI_MEM_ACTIVATIONS, plan[1].peak_bytes, &err));
     ASSERT_OK(vlorpi_arena_init(&f->workspace, &f->mem, VLORPI_MEM_WORKSPACE, plan[2].peak_bytes, &err));
-    vlorpi_params_layout(params, &f->weights);
+    vlorpi_model_layout_weights(f->model, &f->weights);
     vlorpi_model_layout(f->model, usage, &f->activations, &f->workspace);
     assert_int_equal(f->activations.peak_bytes, plan[1].peak_bytes);
     assert_int_equal(f->workspace.peak_bytes, plan[2].peak_bytes);
@@ -53,7 +55,9 @@ static inline model_fixture *model_fixture_open(const char *path, const char *le
     memset(f->activations.base, 0xFF, f->activations.capacity_bytes);
 #endif
     ASSERT_OK(has_weights ? vlorpi_model_load(f->model, f->source, &err) : vlorpi_model_init_random(f->model, 5, &err));
+    ASSERT_OK(vlorpi_model_init_lora(f->model, 5, &err));
 
+    const vlorpi_params *params = vlorpi_model_trained(f->model);
     f->gradient = calloc((size_t)params->n, sizeof *f->gradient);
     assert_non_null(f->gradient);
     for (int i = 0; i < params->n; i++) {
@@ -63,9 +67,15 @@ static inline model_fixture *model_fixture_open(const char *path, const char *le
     return f;
 }
 
+static inline model_fixture *model_fixture_open(const char *path, const char *level, vlorp_dtype dtype,
+                                                const vlorpi_model_usage *usage)
+{
+    return model_fixture_open_lora(path, level, dtype, usage, NULL);
+}
+
 static inline void model_fixture_clear(model_fixture *f)
 {
-    const vlorpi_params *params = vlorpi_model_params(f->model);
+    const vlorpi_params *params = vlorpi_model_trained(f->model);
     for (int i = 0; i < params->n; i++) {
         memset(f->gradient[i], 0, (size_t)vlorpi_param_n_elements(&params->items[i]) * sizeof(float));
     }
@@ -74,7 +84,7 @@ static inline void model_fixture_clear(model_fixture *f)
 
 static inline void model_fixture_close(model_fixture *f)
 {
-    for (int i = 0; i < vlorpi_model_params(f->model)->n; i++) {
+    for (int i = 0; i < vlorpi_model_trained(f->model)->n; i++) {
         free(f->gradient[i]);
     }
     free(f->gradient);
@@ -92,7 +102,7 @@ static inline vlorp_status fixture_linear(void *ctx, int param, const float *dy,
 {
     (void)err;
     model_fixture *f = ctx;
-    const vlorpi_param *p = &vlorpi_model_params(f->model)->items[param];
+    const vlorpi_param *p = &vlorpi_model_trained(f->model)->items[param];
     f->n_calls++;
     for (int64_t t = 0; t < n_tokens; t++) {
         for (int64_t i = 0; i < p->n; i++) {
@@ -111,7 +121,7 @@ static inline vlorp_status fixture_rows(void *ctx, int param, const int32_t *ids
 {
     (void)err;
     model_fixture *f = ctx;
-    const vlorpi_param *p = &vlorpi_model_params(f->model)->items[param];
+    const vlorpi_param *p = &vlorpi_model_trained(f->model)->items[param];
     f->n_calls++;
     for (int64_t t = 0; t < n_tokens; t++) {
         for (int64_t j = 0; j < p->m; j++) {
@@ -126,7 +136,7 @@ static inline vlorp_status fixture_vector(void *ctx, int param, const float *dw,
     (void)err;
     model_fixture *f = ctx;
     f->n_calls++;
-    for (int64_t i = 0; i < vlorpi_model_params(f->model)->items[param].n; i++) {
+    for (int64_t i = 0; i < vlorpi_model_trained(f->model)->items[param].n; i++) {
         f->gradient[param][i] += dw[i];
     }
     return VLORP_OK;
@@ -234,7 +244,7 @@ static inline float *fixture_tensor(const fixture_tensors *t, const char *prefix
 static inline void fixture_check_gradients(const model_fixture *f, const fixture_tensors *expected,
                                            const char *prefix, double scale, double limit)
 {
-    const vlorpi_params *params = vlorpi_model_params(f->model);
+    const vlorpi_params *params = vlorpi_model_trained(f->model);
     double worst = 0;
     for (int i = 0; i < params->n; i++) {
         int64_t n = 0;

@@ -13,11 +13,15 @@ typedef struct backward_pass {
     int layer;
 } backward_pass;
 
-/* Hands (dy, x) of a weight slot to the sink, and the sum of dy where there is a bias. */
+/* Hands (dy, x) of a weight slot to the sink, and the sum of dy where there is a bias; where all is frozen but
+ * adapters, what the adapter's gradients are made of. */
 static vlorp_status hand_over(const backward_pass *b, vlorpi_slot slot, const float *dy, const float *x,
                               vlorp_err *err)
 {
     const vlorpi_model *model = b->model;
+    if (vlorpi_model_is_frozen(model)) {
+        return vlorpi_model_hand_over_lora(model, b->pass, b->layer, slot, dy, x, b->sink, err);
+    }
     const int *param = model->layers[b->layer].param;
     const vlorpi_param *w = &model->params.items[param[slot]];
     VLORP_TRY(b->sink->linear(b->sink->ctx, param[slot], dy, w->n, x, w->m, b->pass->n, err));
@@ -32,8 +36,21 @@ static vlorp_status hand_over(const backward_pass *b, vlorpi_slot slot, const fl
 
 static void input_gradient(const backward_pass *b, float *dx, bool accumulate, vlorpi_slot slot, const float *dy)
 {
-    vlorpi_linear linear = vlorpi_model_linear(b->model, b->layer, slot);
-    vlorpi_ops_linear_bwd(&b->model->ops, dx, accumulate, dy, &linear, b->pass->n);
+    vlorpi_model_linear_bwd(b->model, b->pass, b->layer, slot, dx, accumulate, dy);
+}
+
+/* The gradient of a norm begins at zero, and goes to the sink; there is none of a frozen one. */
+static void clear_vector_grad(const vlorpi_model *model, int64_t n)
+{
+    if (model->vector_grad != NULL) {
+        memset(model->vector_grad, 0, (size_t)n * sizeof(float));
+    }
+}
+
+static vlorp_status hand_over_vector(const backward_pass *b, int param, vlorp_err *err)
+{
+    const float *dw = b->model->vector_grad;
+    return dw != NULL ? b->sink->vector(b->sink->ctx, param, dw, err) : VLORP_OK;
 }
 
 /* Recomputes a norm's output into h. */
@@ -50,10 +67,10 @@ static vlorp_status norm_backward(const backward_pass *b, vlorpi_slot slot, cons
 {
     vlorpi_model *model = b->model;
     int param = model->layers[b->layer].param[slot];
-    memset(model->vector_grad, 0, (size_t)model->config.D * sizeof(float));
+    clear_vector_grad(model, model->config.D);
     vlorpi_ops_norm_bwd(&model->ops, model->x, model->vector_grad, dh, x, vlorpi_model_norm(model, param), rstd,
                         b->pass->n, model->config.D);
-    return b->sink->vector(b->sink->ctx, param, model->vector_grad, err);
+    return hand_over_vector(b, param, err);
 }
 
 static vlorp_status mlp_backward(const backward_pass *b, vlorp_err *err)
@@ -88,11 +105,11 @@ static vlorp_status head_norm_backward(const backward_pass *b, vlorpi_slot slot,
     }
     int64_t n_rows = b->pass->n * n_heads;
     memset(normed, 0, (size_t)(n_rows * E) * sizeof(float));
-    memset(model->vector_grad, 0, (size_t)E * sizeof(float));
+    clear_vector_grad(model, E);
     vlorpi_ops_norm_bwd(&model->ops, normed, model->vector_grad, *dy, x, vlorpi_model_norm(model, param), rstd, n_rows,
                         E);
     *dy = normed;
-    return b->sink->vector(b->sink->ctx, param, model->vector_grad, err);
+    return hand_over_vector(b, param, err);
 }
 
 /* From the gradient of attention's output in d_o to those of the three projections' outputs. */
@@ -156,5 +173,6 @@ vlorp_status vlorpi_model_backward(vlorpi_model *model, const vlorpi_pass *pass,
         VLORP_TRY(mlp_backward(&b, err));
         VLORP_TRY(attention_backward(&b, err));
     }
-    return sink->rows(sink->ctx, model->embed, pass->ids, model->x, pass->n, err);
+    return vlorpi_model_is_frozen(model) ? VLORP_OK
+                                         : sink->rows(sink->ctx, model->embed, pass->ids, model->x, pass->n, err);
 }

@@ -8,6 +8,7 @@
 #ifndef VLORPI_MODEL_DECODER_H
 #define VLORPI_MODEL_DECODER_H
 
+#include "model/lora.h"
 #include "model/model.h"
 #include "model/names.h"
 #include "model/ops.h"
@@ -28,6 +29,7 @@ typedef struct vlorpi_layer_acts {
 
 typedef struct vlorpi_layer {
     int param[VLORPI_SLOT_N_LAYER]; /* index in the parameter table, -1: the layer has none */
+    int adapter[VLORPI_SLOT_N_LAYER]; /* of a weight slot: A's index among the adapters, B's follows; -1: none */
     void *x_in;                     /* [T, D] the layer's input, in the weights' dtype */
     vlorpi_layer_acts acts;
     float *cache_k, *cache_v;       /* [cache_tokens, G*E] */
@@ -39,6 +41,8 @@ struct vlorpi_model {
     vlorpi_model_config config;
     vlorp_dtype dtype;
     vlorpi_params params;
+    vlorpi_params adapters;      /* empty, or what trains while all else is frozen */
+    vlorpi_lora lora;            /* of the adapters */
     int embed, final_norm, head; /* parameter indices; head is embed when they are tied */
     vlorpi_layer *layers;        /* [L] */
     vlorpi_ops ops;
@@ -57,12 +61,16 @@ struct vlorpi_model {
     float *q_rstd, *k_rstd;              /* [T, H], [T, G] of these norms} */
     float *head_x, *head_h, *head_dh;    /* [head_rows, D] */
     float *logits, *losses, *head_rstd;  /* [head_rows, V], [head_rows], [head_rows] */
+    float *lora_h, *lora_dh; /* [T, rank] s drop(x) Aᵀ and s dy B of the linear layer at hand */
+    float *lora_x;           /* [T, widest input] drop(x), then what is passed back to it; NULL without dropout */
+    uint64_t dropout_seed;
+    int64_t dropout_step, dropout_first; /* the pass's first token among the step's */
 
     /* workspace */
     float *rope_cos, *rope_sin; /* [max positions, E/2] */
     float *norm_w;              /* [widest norm] a norm's weight as fp32 */
     float *bias_w;              /* [widest output] a bias as fp32 */
-    float *vector_grad;         /* [widest output] the gradient of a norm or a bias */
+    float *vector_grad;         /* [widest output] the gradient of a norm or a bias; NULL where they are frozen */
     float *ones;                /* [T] when there are biases */
     int32_t *target_rows, *target_ids;
     /* of a pass with a cache; the last two for max_segments */
@@ -87,6 +95,19 @@ int vlorpi_model_param_at(const vlorpi_model *model, vlorpi_slot slot, int layer
 /* The linear layer of a weight slot; its bias is valid until the next such call. */
 vlorpi_linear vlorpi_model_linear(const vlorpi_model *model, int layer, vlorpi_slot slot);
 vlorpi_linear vlorpi_model_head(const vlorpi_model *model);
+/* The same with its adapter: y as in vlorpi_ops_linear, dx as in _linear_bwd, which leaves lora_dh for the call after. */
+void vlorpi_model_linear_fwd(const vlorpi_model *model, const vlorpi_pass *pass, int layer, vlorpi_slot slot, float *y,
+                             bool accumulate, const float *x);
+void vlorpi_model_linear_bwd(const vlorpi_model *model, const vlorpi_pass *pass, int layer, vlorpi_slot slot, float *dx,
+                             bool accumulate, const float *dy);
+/* Hands the gradients of the slot's A and B to the sink, right after its _linear_bwd. */
+VLORP_CHECKED vlorp_status vlorpi_model_hand_over_lora(const vlorpi_model *model, const vlorpi_pass *pass, int layer,
+                                                       vlorpi_slot slot, const float *dy, const float *x,
+                                                       const vlorpi_sink *sink, vlorp_err *err);
+/* Whether only adapters train. */
+bool vlorpi_model_is_frozen(const vlorpi_model *model);
+/* The buffers of the adapters, which live through a whole pass. */
+void vlorpi_model_place_lora(vlorpi_model *model, vlorpi_arena *arena);
 /* A norm's weight as fp32, valid until the next such call. */
 const float *vlorpi_model_norm(const vlorpi_model *model, int param);
 bool vlorpi_model_has_biases(const vlorpi_model_config *config);

@@ -50,12 +50,9 @@ static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, 
     const float *w = vlorpi_model_norm(model, layer->param[VLORPI_SLOT_ATTN_NORM]);
     vlorpi_ops_norm(ops, model->h, acts->rstd1, NULL, x, w, pass->n, c->D, c->norm_eps);
 
-    vlorpi_linear linear = vlorpi_model_linear(model, l, VLORPI_SLOT_Q);
-    vlorpi_ops_linear(ops, acts->q, false, model->h, &linear, pass->n);
-    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_K);
-    vlorpi_ops_linear(ops, acts->k, false, model->h, &linear, pass->n);
-    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_V);
-    vlorpi_ops_linear(ops, acts->v, false, model->h, &linear, pass->n);
+    vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_Q, acts->q, false, model->h);
+    vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_K, acts->k, false, model->h);
+    vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_V, acts->v, false, model->h);
 
     const float *q = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_Q_NORM, acts->q);
     const float *k = vlorpi_model_ready(model, pass, l, VLORPI_SLOT_K_NORM, acts->k);
@@ -69,8 +66,7 @@ static void attention_half(vlorpi_model *model, const vlorpi_pass *pass, int l, 
     vlorpi_attention attention = vlorpi_model_attention(model, pass, l);
     vlorpi_ops_attention(ops, acts->o, acts->lse, q, k, v, &attention);
 
-    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_O);
-    vlorpi_ops_linear(ops, x, true, acts->o, &linear, pass->n);
+    vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_O, x, true, acts->o);
 }
 
 /* gate and up of norm(x); x_mid receives x unless it is x or not kept */
@@ -83,10 +79,8 @@ static void mlp_in(vlorpi_model *model, const vlorpi_pass *pass, int l, const fl
     float *copy = pass->keep && acts->x_mid != x ? acts->x_mid : NULL;
     const float *w = vlorpi_model_norm(model, layer->param[VLORPI_SLOT_MLP_NORM]);
     vlorpi_ops_norm(ops, model->h, acts->rstd2, copy, x, w, pass->n, c->D, c->norm_eps);
-    vlorpi_linear linear = vlorpi_model_linear(model, l, VLORPI_SLOT_GATE);
-    vlorpi_ops_linear(ops, acts->gate, false, model->h, &linear, pass->n);
-    linear = vlorpi_model_linear(model, l, VLORPI_SLOT_UP);
-    vlorpi_ops_linear(ops, acts->up, false, model->h, &linear, pass->n);
+    vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_GATE, acts->gate, false, model->h);
+    vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_UP, acts->up, false, model->h);
 }
 
 void vlorpi_model_forward(vlorpi_model *model, const vlorpi_pass *pass)
@@ -102,8 +96,7 @@ void vlorpi_model_forward(vlorpi_model *model, const vlorpi_pass *pass)
         attention_half(model, pass, l, model->x);
         mlp_in(model, pass, l, model->x);
         vlorpi_ops_swiglu(ops, model->act, layer->acts.gate, layer->acts.up, pass->n * c->F);
-        vlorpi_linear down = vlorpi_model_linear(model, l, VLORPI_SLOT_DOWN);
-        vlorpi_ops_linear(ops, model->x, true, model->act, &down, pass->n);
+        vlorpi_model_linear_fwd(model, pass, l, VLORPI_SLOT_DOWN, model->x, true, model->act);
     }
 }
 

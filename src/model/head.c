@@ -55,7 +55,9 @@ static vlorp_status block_backward(vlorpi_model *model, const int32_t *rows, int
     int64_t D = model->config.D;
     vlorpi_linear head = vlorpi_model_head(model);
     vlorpi_ops_linear_bwd(&model->ops, model->head_dh, false, model->logits, &head, n);
-    VLORP_TRY(sink->linear(sink->ctx, model->head, model->logits, head.n, model->head_h, D, n, err));
+    if (!vlorpi_model_is_frozen(model)) {
+        VLORP_TRY(sink->linear(sink->ctx, model->head, model->logits, head.n, model->head_h, D, n, err));
+    }
     float *dx = model->head_h; /* the norm's output is not needed any more */
     memset(dx, 0, (size_t)(n * D) * sizeof(float));
     vlorpi_ops_norm_bwd(&model->ops, dx, model->vector_grad, model->head_dh, model->head_x,
@@ -72,7 +74,7 @@ vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64
     int64_t n_blocks = (n_targets + model->head_rows - 1) / model->head_rows;
     int64_t block_rows = n_blocks > 0 ? (n_targets + n_blocks - 1) / n_blocks : 0; /* a short one would read the whole
                                                                                     * weight for a few rows */
-    if (sink != NULL) {
+    if (sink != NULL && model->vector_grad != NULL) {
         memset(model->vector_grad, 0, (size_t)model->config.D * sizeof(float));
     }
     for (int64_t at = 0; at < n_targets; at += block_rows) {
@@ -91,5 +93,6 @@ vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64
             begin = end;
         }
     }
-    return sink != NULL ? sink->vector(sink->ctx, model->final_norm, model->vector_grad, err) : VLORP_OK;
+    bool trains = sink != NULL && model->vector_grad != NULL;
+    return trains ? sink->vector(sink->ctx, model->final_norm, model->vector_grad, err) : VLORP_OK;
 }

@@ -95,6 +95,7 @@ static vlorp_status add_all(vlorpi_model *model, vlorp_err *err)
     VLORP_TRY(add(model, VLORPI_SLOT_EMBED, -1, &model->embed, err));
     for (int l = 0; l < (int)model->config.L; l++) {
         for (int slot = 0; slot < VLORPI_SLOT_N_LAYER; slot++) {
+            model->layers[l].adapter[slot] = -1;
             VLORP_TRY(add(model, (vlorpi_slot)slot, l, &model->layers[l].param[slot], err));
         }
     }
@@ -131,6 +132,7 @@ vlorp_status vlorpi_model_create(vlorpi_model **out, vlorpi_mem *mem, const vlor
     }
     model->ops.gemm = (vlorpi_gemm_ctx){.kernels = kernels->gemm, .exec = model->ops.exec, .blas = vlorpi_blas_gemm()};
     vlorpi_params_init(&model->params, mem);
+    vlorpi_params_init(&model->adapters, mem);
     size_t layers_bytes = (size_t)config->L * sizeof *model->layers;
     model->layers = vlorpi_mem_calloc(mem, VLORPI_MEM_OTHER, (size_t)config->L, sizeof *model->layers);
     vlorp_status status = model->layers != NULL ? add_all(model, err)
@@ -149,6 +151,7 @@ void vlorpi_model_free(vlorpi_model *model)
         return;
     }
     vlorpi_mem *mem = model->mem;
+    vlorpi_params_deinit(&model->adapters);
     vlorpi_params_deinit(&model->params);
     vlorpi_mem_free(mem, model->layers);
     vlorpi_mem_free(mem, model);

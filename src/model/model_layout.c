@@ -153,6 +153,7 @@ static void layout_activations(vlorpi_model *model, vlorpi_arena *arena)
         layer->cache_k = vlorpi_arena_push(arena, usage->cache_tokens, (size_t)(c->G * c->E) * sizeof(float));
         layer->cache_v = vlorpi_arena_push(arena, usage->cache_tokens, (size_t)(c->G * c->E) * sizeof(float));
     }
+    vlorpi_model_place_lora(model, arena);
     overlay(model, arena, keep_all ? apart : shared, 2);
 }
 
@@ -181,15 +182,16 @@ static void layout_workspace(vlorpi_model *model, vlorpi_arena *arena)
     const vlorpi_model_usage *usage = &model->usage;
     int64_t widest = max2(max2(c->D, c->F), c->H * c->E);
     int n_threads = model->ops.exec.n_threads;
+    bool vector_grads = usage->backward && !vlorpi_model_is_frozen(model);
 
     model->rope_cos = vlorpi_arena_push(arena, usage->max_positions, (size_t)(c->E / 2) * sizeof(float));
     model->rope_sin = vlorpi_arena_push(arena, usage->max_positions, (size_t)(c->E / 2) * sizeof(float));
     int64_t widest_norm = c->arch->qk_norm ? max2(c->D, c->E) : c->D;
     model->norm_w = vlorpi_arena_push_f32(arena, model->dtype == VLORP_F32 ? 0 : widest_norm);
-    model->vector_grad = vlorpi_arena_push_f32(arena, usage->backward ? widest : 0);
+    model->vector_grad = vlorpi_arena_push_f32(arena, vector_grads ? widest : 0);
     bool biases = vlorpi_model_has_biases(c);
     model->bias_w = vlorpi_arena_push_f32(arena, biases && model->dtype != VLORP_F32 ? widest : 0);
-    model->ones = vlorpi_arena_push_f32(arena, biases && usage->backward ? usage->max_tokens : 0);
+    model->ones = vlorpi_arena_push_f32(arena, biases && vector_grads ? usage->max_tokens : 0);
     model->target_rows = vlorpi_arena_push(arena, usage->max_tokens, sizeof(int32_t));
     model->target_ids = vlorpi_arena_push(arena, usage->max_tokens, sizeof(int32_t));
     int64_t n_step = usage->cache_tokens > 0 ? usage->max_tokens : 0;

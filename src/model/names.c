@@ -1,6 +1,7 @@
 #include "model/names.h"
 
 #include <stdio.h>
+#include <string.h>
 
 typedef struct slot_row {
     const char *hf, *gguf; /* of a layer's tensor: what follows model.layers.N. and blk.N. */
@@ -52,4 +53,23 @@ void vlorpi_slot_name_gguf(char *name, vlorpi_slot slot, int layer)
     } else {
         (void)snprintf(name, VLORPI_NAME_BYTES, "%s", slots[slot].gguf);
     }
+}
+
+/* The bytes of a weight's name before ".weight". */
+static int stem(const char *hf)
+{
+    return (int)(strlen(hf) - strlen(".weight"));
+}
+
+void vlorpi_slot_name_lora(char *name, vlorpi_slot slot, int layer, char matrix)
+{
+    const char *hf = slots[slot].hf;
+    (void)snprintf(name, VLORPI_NAME_BYTES, "base_model.model.model.layers.%d.%.*s.lora_%c.weight", layer, stem(hf), hf,
+                   matrix);
+}
+
+void vlorpi_slot_name_module(char *name, vlorpi_slot slot)
+{
+    const char *module = strchr(slots[slot].hf, '.') + 1;
+    (void)snprintf(name, VLORPI_NAME_BYTES, "%.*s", stem(module), module);
 }

@@ -38,6 +38,9 @@ vlorpi_role vlorpi_slot_role(vlorpi_slot slot);
 /* Writes the name of a slot's tensor, at most VLORPI_NAME_BYTES with the NUL; layer is ignored
  * outside the layers. */
 void vlorpi_slot_name_hf(char *name, vlorpi_slot slot, int layer);
+/* Of a linear layer's weight: what PEFT calls matrix 'A' or 'B' of its adapter, and its module, "q_proj". */
+void vlorpi_slot_name_lora(char *name, vlorpi_slot slot, int layer, char matrix);
+void vlorpi_slot_name_module(char *name, vlorpi_slot slot);
 void vlorpi_slot_name_gguf(char *name, vlorpi_slot slot, int layer);
 
 #endif

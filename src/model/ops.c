@@ -194,7 +194,9 @@ void vlorpi_ops_norm_bwd(const vlorpi_ops *ops, float *dx, float *dw, const floa
                          const float *rstd, int64_t N, int64_t D)
 {
     norm_arg arg = {.dx = dx, .dw = dw, .dy = dy, .x = x, .w = w, .rstd = rstd, .N = N, .D = D};
-    for_ranges(ops, D, COLUMN_CHUNK, norm_bwd_columns, &arg);
+    if (dw != NULL) {
+        for_ranges(ops, D, COLUMN_CHUNK, norm_bwd_columns, &arg);
+    }
     for_rows(ops, N, D, norm_bwd_rows, &arg);
 }
 
@@ -296,6 +298,82 @@ void vlorpi_ops_recall(const vlorpi_ops *ops, float *x, const void *kept, vlorp_
 {
     elements_arg arg = {.a = x, .kept_in = kept, .dtype = dtype};
     for_ranges(ops, n, CHUNK_FLOATS, recall_range, &arg);
+}
+
+/* ---- dropout ---- */
+
+typedef struct dropout_arg {
+    float *y;
+    const float *x;
+    const vlorpi_dropout *dropout;
+    int64_t m;
+    uint32_t limit; /* draws below it drop */
+    bool accumulate;
+} dropout_arg;
+
+enum { DRAWS = 128 }; /* whose 16 blocks follow each other */
+
+/* The draws of columns [column, column + DRAWS) of a row; column is a multiple of DRAWS. */
+static void draw_columns(uint32_t draws[DRAWS], const vlorp_rng *rng, int64_t row, int64_t column)
+{
+    enum { BLOCKS = 16 };
+    uint64_t first = ((uint64_t)row << 32) + (uint64_t)(column / DRAWS * BLOCKS);
+    for (int b = 0; b < BLOCKS; b++) {
+        uint32_t words[4];
+        vlorp_rng_block(words, rng, first + (uint64_t)b);
+        for (int half = 0; half < DRAWS / BLOCKS; half++) {
+            draws[half * BLOCKS + b] = words[half / 2] >> (16 * (half % 2)) & 0xFFFFu;
+        }
+    }
+}
+
+static void dropout_rows(const vlorpi_ops *ops, const void *arg, int64_t begin, int64_t end)
+{
+    const dropout_arg *a = arg;
+    float stay = (float)(65536.0 / (65536.0 - (double)a->limit));
+    (void)ops;
+    for (int64_t t = begin; t < end; t++) {
+        for (int64_t j0 = 0; j0 < a->m; j0 += DRAWS) {
+            uint32_t draws[DRAWS];
+            const float *x = a->x + t * a->m + j0;
+            float *y = a->y + t * a->m + j0;
+            int64_t n = a->m - j0 < DRAWS ? a->m - j0 : DRAWS;
+            draw_columns(draws, &a->dropout->rng, a->dropout->first_row + t, j0);
+            for (int64_t j = 0; j < n; j++) {
+                float value = draws[j] < a->limit ? 0.0f : x[j] * stay;
+                y[j] = a->accumulate ? y[j] + value : value;
+            }
+        }
+    }
+}
+
+void vlorpi_ops_dropout(const vlorpi_ops *ops, float *y, bool accumulate, const float *x, const vlorpi_dropout *dropout,
+                        int64_t N, int64_t m)
+{
+    double limit = 65536 * dropout->probability;
+    dropout_arg arg = {.y = y, .x = x, .dropout = dropout, .m = m, .accumulate = accumulate};
+    arg.limit = limit < 65535 ? (uint32_t)(limit + 0.5) : 65535;
+    for_rows(ops, N, m, dropout_rows, &arg);
+}
+
+typedef struct scale_arg {
+    float *x;
+    float factor;
+} scale_arg;
+
+static void scale_range(const vlorpi_ops *ops, const void *arg, int64_t begin, int64_t end)
+{
+    const scale_arg *a = arg;
+    (void)ops;
+    for (int64_t i = begin; i < end; i++) {
+        a->x[i] *= a->factor;
+    }
+}
+
+void vlorpi_ops_scale(const vlorpi_ops *ops, float *x, float factor, int64_t n)
+{
+    scale_arg arg = {.x = x, .factor = factor};
+    for_ranges(ops, n, CHUNK_FLOATS, scale_range, &arg);
 }
 
 /* ---- loss ---- */

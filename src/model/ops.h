@@ -11,6 +11,8 @@
 
 #include <stdbool.h>
 
+#include <vlorp/rng.h>
+
 #include "kernel/kernel.h"
 
 typedef struct vlorpi_ops {
@@ -43,7 +45,7 @@ void vlorpi_ops_embed(const vlorpi_ops *ops, float *y, const void *table, vlorp_
 /* y (may be x), rstd overwritten (rstd NULL: not wanted); copy [N, D] receives x as it is (NULL: not wanted) */
 void vlorpi_ops_norm(const vlorpi_ops *ops, float *y, float *rstd, float *copy, const float *x, const float *w,
                      int64_t N, int64_t D, float eps);
-/* dx [N, D] and dw [D] accumulated */
+/* dx [N, D] and dw [D] accumulated (dw NULL: not wanted) */
 void vlorpi_ops_norm_bwd(const vlorpi_ops *ops, float *dx, float *dw, const float *dy, const float *x, const float *w,
                          const float *rstd, int64_t N, int64_t D);
 
@@ -83,6 +85,18 @@ void vlorpi_ops_attention(const vlorpi_ops *ops, float *o, float *lse, const flo
 void vlorpi_ops_attention_bwd(const vlorpi_ops *ops, float *dq, float *dk, float *dv, const float *q, const float *k,
                               const float *v, const float *o, const float *d_o, const float *lse,
                               const vlorpi_attention *attention);
+
+/* y [N, m] = x with entries dropped and the others divided by the share that stays, or added to y.  Entry (t, j) is
+ * dropped when vlorp_rng_draw16(rng, first_row + t, j) is below 2^16 probability. */
+typedef struct vlorpi_dropout {
+    vlorp_rng rng;
+    int64_t first_row;
+    double probability; /* in [0, 1) */
+} vlorpi_dropout;
+void vlorpi_ops_dropout(const vlorpi_ops *ops, float *y, bool accumulate, const float *x, const vlorpi_dropout *dropout,
+                        int64_t N, int64_t m);
+/* x [n] times factor, in place */
+void vlorpi_ops_scale(const vlorpi_ops *ops, float *x, float factor, int64_t n);
 
 /* loss [N] overwritten; with_grad turns logits [N, V] into their gradient */
 void vlorpi_ops_xent(const vlorpi_ops *ops, float *loss, float *logits, const int32_t *targets, bool with_grad,

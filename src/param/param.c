@@ -4,7 +4,7 @@
 
 const char *vlorpi_role_name(vlorpi_role role)
 {
-    static const char *const names[VLORPI_ROLE_N] = {"attn", "mlp", "embed", "head", "norm", "bias"};
+    static const char *const names[VLORPI_ROLE_N] = {"attn", "mlp", "embed", "head", "norm", "bias", "lora"};
     return names[role];
 }
 

@@ -22,10 +22,11 @@ typedef enum vlorpi_role {
     VLORPI_ROLE_HEAD, /* absent when tied to the embedding */
     VLORPI_ROLE_NORM,
     VLORPI_ROLE_BIAS,
+    VLORPI_ROLE_LORA, /* the matrices of low-rank adapters */
     VLORPI_ROLE_N
 } vlorpi_role;
 
-const char *vlorpi_role_name(vlorpi_role role); /* attn, mlp, embed, head, norm, bias */
+const char *vlorpi_role_name(vlorpi_role role); /* attn, mlp, embed, head, norm, bias, lora */
 
 typedef struct vlorpi_param {
     char *name;       /* the Hugging Face name, owned by the table */
