@@ -46,6 +46,7 @@ static vlorpi_convert_to form_of(const vlorpi_options *options, const char *out)
 vlorp_status vlorpi_cmd_convert(vlorpi_cli *cli, vlorp_err *err)
 {
     vlorpi_conversion conversion = {
+        .adapter = vlorpi_options_text(cli->options, "adapter"),
         .out = vlorpi_options_text(cli->options, "out"),
         .storage = storage_of(vlorpi_options_text(cli->options, "dtype")),
         .overwrite = vlorpi_options_bool(cli->options, "overwrite"),

@@ -15,7 +15,8 @@ vlorp_status vlorpi_cli_load_model(vlorpi_loaded_model *loaded, vlorpi_cli *cli,
     }
     double begin = vlorpi_clock_seconds();
     vlorpi_machine machine = {.mem = cli->mem, .kernels = cli->kernels, .exec = &cli->exec};
-    VLORP_TRY(vlorpi_loaded_model_open(loaded, &machine, path, dtype, err));
+    const char *adapter = vlorpi_options_text(cli->options, "adapter");
+    VLORP_TRY(vlorpi_loaded_model_open_adapted(loaded, &machine, path, adapter, dtype, err));
     char bytes[32];
     char seconds[32];
     vlorpi_mem_usage usage = vlorpi_mem_now(cli->mem);

@@ -152,6 +152,20 @@ static vlorp_status check_batch(vlorpi_options *options, vlorp_err *err)
     return batch != 0 ? VLORP_OK : derive(options, "batch_size", total / times, err);
 }
 
+/* Adapters are saved without their base, and learn at a rate of their own. */
+static vlorp_status check_lora(vlorpi_options *options, vlorp_err *err)
+{
+    if (strcmp(vlorpi_options_text(options, "optimizer"), "lora") != 0) {
+        return VLORP_OK;
+    }
+    if (options->command == VLORPI_CMD_TRAIN && strcmp(vlorpi_options_text(options, "init"), "random") == 0) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--optimizer lora: --init random has no base that could be kept");
+        vlorpi_err_hint(err, "train the new model with another --optimizer first");
+        return VLORP_E_ARG;
+    }
+    return vlorpi_options_set(options, "lr", "2e-4", VLORPI_ORIGIN_DEFAULT, err);
+}
+
 static vlorp_status check_training(vlorpi_options *options, vlorp_err *err)
 {
     VLORP_TRY(check_budget(options, err));
@@ -174,6 +188,7 @@ static vlorp_status check_training(vlorpi_options *options, vlorp_err *err)
         }
         said = vlorpi_options_is_set(options, lengths[i]) ? lengths[i] : said;
     }
+    VLORP_TRY(check_lora(options, err));
     if (strcmp(vlorpi_options_text(options, "init"), "random") == 0 &&
         vlorpi_options_text(options, "model") == NULL) {
         VLORP_FAIL(err, VLORP_E_ARG, "--init random: name the config.json of the model to make");

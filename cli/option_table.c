@@ -10,12 +10,14 @@ enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORP
     "commonsense", "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", \
         "openbookqa", "mmlu"
 #define TASK_NAMES CHOICE_TASK_NAMES, "gsm8k"
-#define OPTIMIZERS(last)                                                                                           \
-    WORDS("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "galore",   \
-          "fira", "apollo", "apollo-mini", "flora", last)
-#define UNPROJECTED "adamw", "sgd", "adafactor", "adamw8bit" /* what reads no setting of the projection */
+#define WHOLE_MODEL                                                                                                \
+    "projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "galore", "fira", \
+        "apollo", "apollo-mini", "flora"
+#define OPTIMIZERS(last) WORDS(WHOLE_MODEL, "lora", last)
+#define RANKLESS "adamw", "sgd", "adafactor", "adamw8bit"
+#define UNPROJECTED RANKLESS, "lora" /* what reads no setting of the projection */
 #define PUBLISHED "galore", "fira", "apollo", "apollo-mini", "flora" /* c = 1; each says what becomes of the moments */
-#define OTHER_RULES WORDS("lora", "lomo")
+#define OTHER_RULES WORDS("lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
 const vlorpi_option_row vlorpi_option_table[] = {
@@ -73,15 +75,17 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .unread_by = WORDS(UNPROJECTED, PUBLISHED),
      .help = "granularity c: slices of the compressed dimension, or 1/2, 1/4, ... of one"},
     {.name = "rank", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1 << 20, .value_name = "R",
-     .unread_by = WORDS(UNPROJECTED, "apollo-mini"), .fallback_help = "budget / factor",
-     .help = "rank r of each slice"},
+     .unread_by = WORDS(RANKLESS, "apollo-mini"), .fallback_help = "budget / factor; lora: 8",
+     .help = "rank r of each slice; lora: of each adapter"},
     {.name = "budget", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1 << 24, .value_name = "M",
      .fallback_help = "the power of two nearest to hidden size / 16, within 16 .. 256",
      .unread_by = WORDS(UNPROJECTED, "apollo-mini"), .help = "memory budget per row, M = c * r"},
     {.name = "strict_factor", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "false",
+     .unread_by = WORDS(UNPROJECTED),
      .help = "an error where a matrix cannot take factor and rank as asked"},
     {.name = "target", .kind = VLORPI_OPTION_LIST, .commands = RUN,
      .choices = WORDS("attn", "mlp", "embed", "head", "all"), .fallback = "attn,mlp",
+     .unread_by = WORDS(UNPROJECTED),
      .help = "the matrices that are projected; everything else is trained with AdamW"},
     {.name = "update_proj_gap", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1e9,
      .unread_by = WORDS(UNPROJECTED), .fallback_help = "30 (galore, fira, apollo and apollo-mini 200, flora 1000)",
@@ -97,21 +101,29 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .choices = WORDS("normal", "rademacher", "svd"), .renamed = WORDS("gaussian", "normal"),
      .help = "another name of proj_type"},
     {.name = "proj_side", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("auto", "left", "right"),
-     .fallback = "auto", .help = "the compressed dimension: auto takes the smaller one, right the columns"},
+     .unread_by = WORDS(UNPROJECTED), .fallback = "auto", .help = "the compressed dimension: auto takes the smaller one, right the columns"},
     {.name = "scale", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 1e-30, .max = 1e30,
      .unread_by = WORDS(UNPROJECTED, "flora"), .fallback_help = "1 (galore 0.25, apollo-mini 128)",
      .help = "multiplies the back-projected gradient: cancels in projfactor and vlorp-os up to eps, is a factor of lr "
              "in vlorp-ss, vlorp-sgd and galore, its root one in apollo"},
     {.name = "adaptive_budget", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .refused = true,
      .help = "divide the budget among the matrices by their gradients"},
-    {.name = "lora_alpha", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .no_meaning = "there is no LoRA adapter",
-     .help = "scale of a LoRA adapter"},
+    {.name = "adapter", .kind = VLORPI_OPTION_STRING, .commands = RUN | READ | VLORPI_CMD_CONVERT,
+     .value_name = "FOLDER", .help = "a LoRA adapter of the model as PEFT writes it, to train on, use or merge; its folder "
+     "as the model does the same where it names its base"},
+    {.name = "lora_alpha", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 1e-6, .max = 1e6, .unread_by = WORDS(WHOLE_MODEL),
+     .fallback_help = "the rank", .help = "an adapter's product counts alpha / rank times"},
+    {.name = "lora_dropout", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 0.99, .unread_by = WORDS(WHOLE_MODEL),
+     .fallback_help = "0", .help = "share of an adapter's inputs that training leaves out"},
+    {.name = "lora_save", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("merged", "adapter"),
+     .fallback = "merged", .unread_by = WORDS(WHOLE_MODEL),
+     .help = "what model/ becomes: the whole model, or the adapter as PEFT has it"},
     {.name = "proj_mode", .kind = VLORPI_OPTION_STRING, .commands = RUN,
      .no_meaning = "the published code reads it and does not use it", .help = "of the published code"},
 
     SECTION("Steps and learning rate"),
     {.name = "lr", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 1e6, .fallback = "2e-5",
-     .help = "learning rate after warm-up"},
+     .help = "learning rate after warm-up (lora: 2e-4)"},
     {.name = "batch_size", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1 << 20,
      .fallback_help = "fills 2048 tokens", .help = "examples per micro-batch"},
     {.name = "micro_tokens", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 2, .max = 1 << 30,
@@ -144,7 +156,7 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "beta2", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 0.9999999, .fallback = "0.999",
      .help = "decay of the second moment"},
     {.name = "eps", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 1e-30, .max = 1,
-     .fallback_help = "1e-6 (adamw, adamw8bit 1e-8)", .help = "added to the root of the second moment"},
+     .fallback_help = "1e-6 (adamw, adamw8bit, lora 1e-8)", .help = "added to the root of the second moment"},
 
     SECTION("Memory and precision"),
     {.name = "dtype", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("float32", "bfloat16"),
@@ -161,7 +173,7 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "rounding", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("stochastic", "nearest"),
      .fallback = "stochastic", .help = "how bfloat16 weights are updated"},
     {.name = "state_dtype", .kind = VLORPI_OPTION_ENUM, .commands = RUN, .choices = WORDS("float32", "bfloat16"),
-     .renamed = FLOAT_NAMES, .fallback = "float32",
+     .renamed = FLOAT_NAMES, .unread_by = WORDS(UNPROJECTED), .fallback = "float32",
      .help = "how S and the moments are stored"},
     {.name = "activation_checkpointing", .synonyms = {"gradient_checkpointing"}, .kind = VLORPI_OPTION_BOOL,
      .commands = RUN, .fallback_help = "on when the plan does not fit without",

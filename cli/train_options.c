@@ -70,6 +70,10 @@ static void read_method(vlorpi_train_settings *s, const vlorpi_options *o)
     s->update_proj_gap = int_or_auto(o, "update_proj_gap");
     s->momentum = (vlorp_momentum)CHOICE(vlorpi_options_text(o, "momentum"), "reset", "transport", "keep");
     s->scale = vlorpi_options_double(o, "scale");
+    s->adapter = vlorpi_options_text(o, "adapter");
+    s->lora_alpha = vlorpi_options_double(o, "lora_alpha");
+    s->lora_dropout = vlorpi_options_has(o, "lora_dropout") ? vlorpi_options_double(o, "lora_dropout") : -1;
+    s->lora_merge = strcmp(vlorpi_options_text(o, "lora_save"), "merged") == 0;
     s->beta1 = vlorpi_options_double(o, "beta1");
     s->beta2 = vlorpi_options_double(o, "beta2");
     s->eps = vlorpi_options_has(o, "eps") ? vlorpi_options_double(o, "eps") : -1;
@@ -197,6 +201,27 @@ static bool same_row(const vlorp_parameter_info *a, const vlorp_parameter_info *
            a->projection.side == b->projection.side;
 }
 
+static int64_t n_weights(const vlorpi_params *params)
+{
+    int64_t n = 0;
+    for (int i = 0; i < params->n; i++) {
+        n += vlorpi_param_n_elements(&params->items[i]);
+    }
+    return n;
+}
+
+static void print_adapters(FILE *out, const vlorpi_job *job)
+{
+    vlorpi_lora lora;
+    if (!vlorpi_model_lora(job->model, &lora)) {
+        return;
+    }
+    const vlorpi_params *adapters = vlorpi_model_adapters(job->model);
+    (void)fprintf(out, "%3d adapters of rank %" PRId64 ", alpha %g, dropout %g: %" PRId64 " weights train, %" PRId64
+                  " are frozen\n", adapters->n / 2, lora.rank, lora.alpha, lora.dropout, n_weights(adapters),
+                  n_weights(vlorpi_model_params(job->model)));
+}
+
 void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
 {
     enum { MAX_ROWS = 32 };
@@ -230,6 +255,7 @@ void vlorpi_print_projections(FILE *out, const vlorpi_job *job)
                       p->exact ? "  kept exact: the budget reaches its width"
                                : (p->adjusted ? "  adjusted to the width" : ""));
     }
+    print_adapters(out, job);
 }
 
 void vlorpi_print_data(FILE *out, const vlorpi_job *job)

@@ -28,7 +28,7 @@ void vlorpi_print_memory(FILE *out, const char *const *titles, const vlorpi_mem_
 /* One line when projecting embedding and head too would take less; nothing otherwise. */
 void vlorpi_print_target_hint(FILE *out, const vlorpi_job *job);
 
-/* The settings really used, one line for each distinct shape. */
+/* The settings really used, one line for each distinct shape; of adapters one line. */
 void vlorpi_print_projections(FILE *out, const vlorpi_job *job);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "checkpoint/save.h"
 #include "checkpoint/save_gguf.h"
-#include "model/model.h"
+#include "model/lora.h"
 #include "model/weight.h"
 
 enum { NAME_BYTES = 256 };
@@ -14,12 +14,14 @@ enum { NAME_BYTES = 256 };
 typedef struct converting {
     const vlorpi_conversion *conversion; /* borrowed */
     vlorpi_mem *mem;                     /* borrowed */
+    vlorpi_peft *adapter; /* or NULL */
+    const char *base;     /* path of the model itself */
     vlorpi_source *source;
     vlorpi_tokenizer *tokenizer; /* NULL where its files are copied */
     vlorpi_model *model;         /* its table of parameters; the weights stay in their file */
     vlorpi_model_config config;
     vlorpi_checkpoint_saver saver;
-    vlorpi_arena buffers;
+    vlorpi_arena buffers, adapters;
     vlorpi_storage stored;
     int param; /* the one that weight is of, -1: none yet */
     vlorpi_weight weight;
@@ -42,7 +44,7 @@ static vlorp_status read_weight(void *ctx, float *out, int param, int64_t begin,
     }
     vlorp_status status = vlorpi_weight_read(out, &c->weight, begin, n, err);
     if (status != VLORP_OK) {
-        vlorpi_err_prefix(err, "%s", c->conversion->model);
+        vlorpi_err_prefix(err, "%s", c->base);
     }
     return status;
 }
@@ -58,6 +60,7 @@ static vlorpi_checkpoint_model to_save(converting *c)
         .params = vlorpi_model_params(c->model),
         .read = read_weight,
         .read_ctx = c,
+        .merged = c->adapter != NULL ? c->model : NULL,
         .dtype = dtype_of(c->stored),
         .config = &c->config,
         .source = c->source,
@@ -72,10 +75,10 @@ static vlorp_status open_tokenizer(converting *c, vlorp_err *err)
 {
     const vlorpi_gguf *gguf = vlorpi_source_gguf(c->source);
     if (gguf != NULL) {
-        return vlorpi_tokenizer_from_gguf(&c->tokenizer, c->mem, gguf, c->conversion->model, err);
+        return vlorpi_tokenizer_from_gguf(&c->tokenizer, c->mem, gguf, c->base, err);
     }
     return c->conversion->to == VLORPI_CONVERT_TO_GGUF
-               ? vlorpi_tokenizer_open(&c->tokenizer, c->mem, c->conversion->model, err)
+               ? vlorpi_tokenizer_open(&c->tokenizer, c->mem, c->base, err)
                : VLORP_OK;
 }
 
@@ -90,20 +93,37 @@ static vlorp_status check_tensors(converting *c, vlorp_err *err)
     return VLORP_OK;
 }
 
+/* The adapters alone are held in memory. */
+static vlorp_status load_adapter(converting *c, vlorp_err *err)
+{
+    vlorpi_lora lora = vlorpi_peft_lora(c->adapter);
+    VLORP_TRY(vlorpi_model_add_lora(c->model, &lora, c->adapter, err));
+    vlorpi_params *adapters = vlorpi_model_adapters(c->model);
+    vlorpi_arena counter = vlorpi_arena_counter();
+    vlorpi_params_layout(adapters, &counter);
+    VLORP_TRY(vlorpi_arena_init(&c->adapters, c->mem, VLORPI_MEM_WEIGHTS, counter.peak_bytes, err));
+    vlorpi_params_layout(adapters, &c->adapters);
+    return vlorpi_model_load_lora(c->model, c->adapter, err);
+}
+
 static vlorp_status open_model(converting *c, vlorp_err *err)
 {
     const vlorpi_conversion *from = c->conversion;
-    VLORP_TRY(vlorpi_source_open(&c->source, c->mem, from->model, 1, err));
+    VLORP_TRY(vlorpi_peft_resolve(&c->adapter, &c->base, c->mem, from->model, from->adapter, err));
+    VLORP_TRY(vlorpi_source_open(&c->source, c->mem, c->base, 1, err));
     VLORP_TRY(vlorpi_model_config_load(&c->config, c->source, err));
     VLORP_TRY(open_tokenizer(c, err));
     c->stored = from->storage != VLORPI_STORAGE_N ? from->storage : vlorpi_checkpoint_storage(c->config.dtype);
     VLORP_TRY(vlorpi_model_create(&c->model, c->mem, from->kernels, from->exec, &c->config, VLORP_F32, err));
     VLORP_TRY(check_tensors(c, err));
+    if (c->adapter != NULL) {
+        VLORP_TRY(load_adapter(c, err));
+    }
     vlorpi_params *params = vlorpi_model_params(c->model);
     vlorpi_arena counter = vlorpi_arena_counter();
-    vlorpi_checkpoint_layout(&c->saver, &counter, params);
+    vlorpi_checkpoint_layout(&c->saver, &counter, params, NULL);
     VLORP_TRY(vlorpi_arena_init(&c->buffers, c->mem, VLORPI_MEM_WORKSPACE, counter.peak_bytes, err));
-    vlorpi_checkpoint_layout(&c->saver, &c->buffers, params);
+    vlorpi_checkpoint_layout(&c->saver, &c->buffers, params, NULL);
     return VLORP_OK;
 }
 
@@ -150,6 +170,8 @@ vlorp_status vlorpi_convert(const vlorpi_conversion *conversion, vlorpi_mem *mem
     vlorpi_model_free(c.model);
     vlorpi_tokenizer_free(c.tokenizer);
     vlorpi_source_close(c.source);
+    vlorpi_peft_close(c.adapter);
+    vlorpi_arena_deinit(&c.adapters, mem);
     vlorpi_arena_deinit(&c.buffers, mem);
     return status;
 }

@@ -70,11 +70,18 @@ static bool is_empty(const char *path)
     return dir != NULL && n <= 2; /* "." and ".." */
 }
 
-/* Only a model folder or an empty one is ever replaced: a mistyped path must not cost more. */
+static bool holds(const char *path, const char *name)
+{
+    struct stat info;
+    char inner[PATH_MAX + 32];
+    (void)snprintf(inner, sizeof inner, "%s/%s", path, name);
+    return stat(inner, &info) == 0;
+}
+
+/* Only a model folder, an adapter's or an empty one is ever replaced: a mistyped path must not cost more. */
 static vlorp_status check_place(const vlorpi_new_folder *folder, vlorp_err *err)
 {
     struct stat info;
-    char config[PATH_MAX + 16];
     if (lstat(folder->place, &info) != 0) {
         return errno == ENOENT ? VLORP_OK : fail(folder->place, err);
     }
@@ -83,8 +90,8 @@ static vlorp_status check_place(const vlorpi_new_folder *folder, vlorp_err *err)
         vlorpi_err_hint(err, "choose another place, or --overwrite to replace it");
         return VLORP_E_IO;
     }
-    (void)snprintf(config, sizeof config, "%s/config.json", folder->place);
-    if (!S_ISDIR(info.st_mode) || (stat(config, &info) != 0 && !is_empty(folder->place))) {
+    if (!S_ISDIR(info.st_mode) || !(holds(folder->place, "config.json") || holds(folder->place, "adapter_config.json") ||
+                                    is_empty(folder->place))) {
         VLORP_FAIL(err, VLORP_E_IO, "%s: not a model folder, so it is not replaced", folder->place);
     }
     return VLORP_OK;

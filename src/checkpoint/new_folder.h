@@ -18,8 +18,8 @@ typedef struct vlorpi_new_folder {
     bool overwrite;
 } vlorpi_new_folder;
 
-/* Refuses a place that is taken, unless overwrite is true and a model folder (one with config.json)
- * or an empty folder is there.  Errors: E_IO, nothing was made.  Then: _commit or _abandon. */
+/* Refuses a place that is taken, unless overwrite is true and a model folder (one with config.json
+ * or adapter_config.json) or an empty folder is there.  Errors: E_IO, nothing was made.  Then: _commit or _abandon. */
 VLORP_CHECKED vlorp_status vlorpi_new_folder_begin(vlorpi_new_folder *folder, const char *place, bool overwrite,
                                                    vlorp_err *err);
 /* Whether n_bytes fit on the disk, with something to spare. */

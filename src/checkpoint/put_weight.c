@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "model/lora.h"
 #include "model/weight.h"
 
 enum { Q8_BLOCK = 32, Q8_BYTES = 2 + Q8_BLOCK, Q8_MAX = 127, F16_INFINITY = 0x7C00 };
@@ -69,12 +70,14 @@ static vlorp_status read_piece(const putting *p, float *out, int64_t begin, int6
 {
     const vlorpi_checkpoint_model *model = p->model;
     if (model->read != NULL) {
-        return model->read(model->read_ctx, out, p->index, begin, n, err);
-    }
-    if (p->param->dtype == VLORP_F32) {
+        VLORP_TRY(model->read(model->read_ctx, out, p->index, begin, n, err));
+    } else if (p->param->dtype == VLORP_F32) {
         memcpy(out, (const float *)p->param->data + begin, (size_t)n * sizeof *out);
     } else {
         model->kernels->model->bf16_to_f32(out, (const uint16_t *)p->param->data + begin, n);
+    }
+    if (model->merged != NULL) {
+        vlorpi_model_add_product(model->merged, out, p->index, begin, n);
     }
     return VLORP_OK;
 }
@@ -115,7 +118,7 @@ static vlorp_status store_chunk(const putting *p, const void **bytes, int64_t n,
 static bool stored_as_held(const putting *p)
 {
     vlorpi_storage held = p->param->dtype == VLORP_F32 ? VLORPI_STORAGE_F32 : VLORPI_STORAGE_BF16;
-    return p->model->read == NULL && p->form.head_rows == 0 && p->form.storage == held;
+    return p->model->read == NULL && p->model->merged == NULL && p->form.head_rows == 0 && p->form.storage == held;
 }
 
 vlorp_status vlorpi_put_weight(vlorpi_file_writer *writer, const vlorpi_checkpoint_saver *saver,

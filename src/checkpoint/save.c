@@ -39,20 +39,30 @@ static vlorpi_tensor_info info_of(const vlorpi_param *param, vlorp_dtype dtype)
                                 .n_dims = param->n_dims, .shape = {param->n, param->m}};
 }
 
-void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *arena, const vlorpi_params *params)
+/* The header of one tensor alone has 40 bytes of frame, and in a joint header its two offsets grow by at most 36
+ * digits: the sum bounds the header of any set of them. */
+static size_t largest_header(const vlorpi_params *params)
 {
-    /* The header of one tensor alone has 40 bytes of frame, and in a joint header its two offsets
-     * grow by at most 36 digits: the sum bounds the header of any set of them. */
     size_t n_header = 64;
     for (int i = 0; i < params->n; i++) {
         vlorpi_tensor_info info = info_of(&params->items[i], VLORP_BF16);
         n_header += vlorpi_safetensors_header(NULL, 0, &info, 1);
     }
+    return n_header;
+}
+
+void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *arena, const vlorpi_params *params,
+                              const vlorpi_params *other)
+{
+    size_t n_header = largest_header(params);
+    size_t n_other = other != NULL ? largest_header(other) : 0;
+    n_header = n_other > n_header ? n_other : n_header;
     *saver = (vlorpi_checkpoint_saver){.header_bytes = n_header, .n_params = params->n};
+    saver->n_params = other != NULL && other->n > params->n ? other->n : params->n;
     saver->scratch = vlorpi_arena_push_f32(arena, VLORPI_CHUNK_ELEMENTS);
     saver->chunk = vlorpi_arena_push(arena, VLORPI_CHUNK_BYTES, 1);
     saver->header = vlorpi_arena_push(arena, (int64_t)n_header, 1);
-    saver->infos = vlorpi_arena_push(arena, params->n, sizeof *saver->infos);
+    saver->infos = vlorpi_arena_push(arena, saver->n_params, sizeof *saver->infos);
 }
 
 static size_t stored_bytes(const saving *s, int i)
@@ -91,10 +101,11 @@ static int count_shards(const saving *s)
 
 static void shard_name(char *out, const saving *s, int shard)
 {
+    const char *stem = s->model->stem != NULL ? s->model->stem : "model";
     if (s->n_shards <= 1) {
-        (void)snprintf(out, SHARD_NAME_BYTES, "model.safetensors");
+        (void)snprintf(out, SHARD_NAME_BYTES, "%s.safetensors", stem);
     } else {
-        (void)snprintf(out, SHARD_NAME_BYTES, "model-%05d-of-%05d.safetensors", shard + 1, s->n_shards);
+        (void)snprintf(out, SHARD_NAME_BYTES, "%s-%05d-of-%05d.safetensors", stem, shard + 1, s->n_shards);
     }
 }
 
@@ -190,7 +201,7 @@ vlorp_status vlorpi_checkpoint_write_weights(const vlorpi_checkpoint_saver *save
                                              const vlorpi_checkpoint_model *model, const vlorpi_new_folder *folder,
                                              vlorpi_checksums *sums, vlorp_err *err)
 {
-    assert(saver->n_params == model->params->n && saver->chunk != NULL);
+    assert(saver->n_params >= model->params->n && saver->chunk != NULL);
     saving s = {.saver = saver, .model = model, .folder = folder, .sums = sums};
     s.shard_bytes = model->shard_bytes != 0 ? model->shard_bytes : VLORPI_CHECKPOINT_SHARD_BYTES;
     s.n_shards = count_shards(&s);

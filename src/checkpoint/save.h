@@ -15,6 +15,7 @@
 #include "format/source.h"
 #include "kernel/kernel.h"
 #include "model/config.h"
+#include "model/model.h"
 #include "param/param.h"
 #include "text/tokenizer.h"
 
@@ -28,11 +29,13 @@ typedef struct vlorpi_checkpoint_saver {
     unsigned char *header;
     size_t header_bytes;
     vlorpi_tensor_info *infos; /* [n_params] of the table */
-    int n_params;
+    int n_params; /* at most */
 } vlorpi_checkpoint_saver;
 
-/* Lays out everything that saving this table needs (WORKSPACE is the class to book it under). */
-void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *arena, const vlorpi_params *params);
+/* Lays out everything that saving this table needs, and another one, one at a time (NULL: none).  WORKSPACE is the
+ * class to book it under. */
+void vlorpi_checkpoint_layout(vlorpi_checkpoint_saver *saver, vlorpi_arena *arena, const vlorpi_params *params,
+                              const vlorpi_params *other);
 
 /* Reads elements [begin, begin + n) of parameter param as fp32, from wherever it is; begin and n are
  * multiples of 256 or end with a row. */
@@ -41,14 +44,16 @@ typedef vlorp_status vlorpi_checkpoint_read(void *ctx, float *out, int param, in
 
 /* What is saved.  All is borrowed for the call. */
 typedef struct vlorpi_checkpoint_model {
-    const vlorpi_params *params;       /* the table that was laid out; with memory unless read is there */
+    const vlorpi_params *params;       /* a table that was laid out; with memory unless read is there */
     vlorpi_checkpoint_read *read;      /* NULL: the weights are in params */
     void *read_ctx;
+    const vlorpi_model *merged;        /* the adapters of this model, whose own table params is, go into the weights; NULL: none */
     vlorp_dtype dtype;                 /* as it shall be stored */
     const vlorpi_model_config *config;
     const vlorpi_source *source;       /* where the other files come from */
     const vlorpi_tokenizer *tokenizer; /* its special ids, and its files when the source is GGUF; or NULL */
     const vlorpi_kernels *kernels;
+    const char *stem;                  /* of the weights' files; NULL: "model" */
     size_t shard_bytes;                /* 0: VLORPI_CHECKPOINT_SHARD_BYTES */
     bool overwrite;                    /* replace a model folder that is there; it stays until the new one is whole */
 } vlorpi_checkpoint_model;

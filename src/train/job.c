@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 #include "train/fit.h"
+#include "train/job_model.h"
 #include "train/job_sizes.h"
 #include "train/optimizers.h"
 
@@ -127,7 +128,7 @@ static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
     config.cpu_level = job->kernels->name;
     job->tables = vlorpi_mem_now(job->mem);
     VLORP_TRY(vlorp_optimizer_create(&job->optimizer, &config, err));
-    const vlorpi_params *params = vlorpi_model_params(job->model);
+    const vlorpi_params *params = vlorpi_model_trained(job->model);
     for (int i = 0; i < params->n; i++) {
         VLORP_TRY(add_parameter(job, &params->items[i], err));
     }
@@ -153,6 +154,9 @@ static vlorp_status remake_optimizer(vlorpi_job *job, vlorpi_optimizer_name name
     job->optimizer = NULL;
     job->settings.optimizer = name;
     job->settings.targets = targets;
+    if ((name == VLORPI_OPTIMIZER_LORA) != (vlorpi_model_adapters(job->model)->n > 0)) {
+        VLORP_TRY(vlorpi_job_make_model(job, err));
+    }
     VLORP_TRY(make_optimizer(job, err));
     return make_plan(job, err);
 }
@@ -177,18 +181,13 @@ vlorp_status vlorpi_job_open(vlorpi_job *job, const vlorpi_train_settings *setti
 {
     *job = (vlorpi_job){.settings = *settings, .mem = mem, .log = log, .kernels = kernels, .exec = *exec};
     vlorpi_mem_set_phase(mem, "open");
-    if (settings->model_shape != NULL) {
-        VLORP_TRY(vlorpi_source_open_text(&job->source, mem, settings->model, settings->model_shape, err));
-    } else {
-        VLORP_TRY(vlorpi_source_open(&job->source, mem, settings->model, need_weights && !settings->init_random, err));
-    }
-    VLORP_TRY(vlorpi_model_config_load(&job->model_config, job->source, err));
+    VLORP_TRY(vlorpi_job_open_model(job, need_weights, err));
     VLORP_TRY(open_tokenizer(job, err));
     VLORP_TRY(vlorpi_job_size_examples(job, err));
     VLORP_TRY(open_data(job, err));
     VLORP_TRY(open_tasks(job, err));
     VLORP_TRY(vlorpi_job_size_batches(job, err));
-    VLORP_TRY(vlorpi_model_create(&job->model, mem, kernels, exec, &job->model_config, job->sizes.dtype, err));
+    VLORP_TRY(vlorpi_job_make_model(job, err));
     VLORP_TRY(make_optimizer(job, err));
     VLORP_TRY(make_plan(job, err));
     return plan_all_targets(job, err);
@@ -198,13 +197,10 @@ vlorp_status vlorpi_job_replan(vlorpi_job *job, const vlorpi_train_settings *set
 {
     vlorp_optimizer_free(job->optimizer);
     job->optimizer = NULL;
-    vlorpi_model_free(job->model);
-    job->model = NULL;
     job->settings = *settings;
     VLORP_TRY(vlorpi_job_size_examples(job, err));
     VLORP_TRY(vlorpi_job_size_batches(job, err));
-    VLORP_TRY(
-        vlorpi_model_create(&job->model, job->mem, job->kernels, &job->exec, &job->model_config, job->sizes.dtype, err));
+    VLORP_TRY(vlorpi_job_make_model(job, err));
     VLORP_TRY(make_optimizer(job, err));
     return make_plan(job, err);
 }
@@ -230,12 +226,8 @@ vlorp_status vlorpi_job_allocate(vlorpi_job *job, vlorp_err *err)
 {
     vlorpi_mem_set_phase(job->mem, "load");
     VLORP_TRY(allocate_arenas(job, err));
-    if (job->settings.init_random) {
-        VLORP_TRY(vlorpi_model_init_random(job->model, job->settings.seed, err));
-    } else {
-        VLORP_TRY(vlorpi_model_load(job->model, job->source, err));
-    }
-    const vlorpi_params *params = vlorpi_model_params(job->model);
+    VLORP_TRY(vlorpi_job_fill_model(job, err));
+    const vlorpi_params *params = vlorpi_model_trained(job->model);
     for (int i = 0; i < params->n; i++) {
         VLORP_TRY(vlorp_optimizer_set_weight(job->optimizer, i, params->items[i].data, err));
     }
@@ -256,6 +248,7 @@ void vlorpi_job_close(vlorpi_job *job)
     vlorpi_dataset_free(job->data);
     vlorpi_tokenizer_free(job->tokenizer);
     vlorpi_source_close(job->source);
+    vlorpi_peft_close(job->adapter);
     for (int c = 0; c < VLORPI_MEM_N_CLASSES && job->mem != NULL; c++) {
         vlorpi_arena_deinit(&job->arenas[c], job->mem);
     }

@@ -10,7 +10,7 @@
 #include "base/log.h"
 #include "checkpoint/save.h"
 #include "data/batch.h"
-#include "model/model.h"
+#include "model/lora.h"
 #include "train/plan.h"
 #include "train/settings.h"
 #include "train/task_eval.h"
@@ -37,6 +37,7 @@ typedef struct vlorpi_job {
     const vlorpi_kernels *kernels;
     vlorp_exec exec;
     vlorpi_source *source;      /* open for the whole run: its table is part of the plan */
+    vlorpi_peft *adapter;       /* the adapter that goes on, or NULL */
     vlorpi_model_config model_config;
     vlorpi_tokenizer *tokenizer; /* NULL in a plan for a config.json alone */
     vlorpi_dataset *data;       /* NULL in a plan without data */
@@ -45,7 +46,7 @@ typedef struct vlorpi_job {
     vlorpi_task_eval tasks;     /* asked at each evaluation; may be none */
     vlorpi_job_sizes sizes;
     vlorpi_model *model;
-    vlorp_optimizer *optimizer; /* parameter i of the model's table is parameter i here */
+    vlorp_optimizer *optimizer; /* parameter i of what trains is parameter i here */
     vlorpi_token_batch batch;
     vlorpi_checkpoint_saver saver;
     vlorpi_mem_usage tables;    /* booked before the optimizer was made: what the plan starts from */

@@ -226,8 +226,7 @@ static void print_dtype(char *text, const vlorpi_train_settings *s, const vlorpi
 
 static bool lower_optimizer(vlorpi_train_settings *s, const vlorpi_job *job)
 {
-    (void)job;
-    if (s->optimizer == VLORPI_OPTIMIZER_PROJFACTOR) {
+    if (s->optimizer == VLORPI_OPTIMIZER_PROJFACTOR || job->adapter != NULL) {
         return false;
     }
     s->optimizer = VLORPI_OPTIMIZER_PROJFACTOR;

@@ -10,8 +10,8 @@
 #include "model/sink.h"
 #include "param/param.h"
 
-/* Where gradients go, and the seconds that taking them took.  Parameter i of the model's table is
- * parameter i of the optimizer. */
+/* Where gradients go, and the seconds that taking them took.  Parameter i of the table of what
+ * trains is parameter i of the optimizer. */
 typedef struct vlorpi_gradient_taker {
     vlorp_optimizer *optimizer; /* borrowed */
     const vlorpi_params *params; /* borrowed */

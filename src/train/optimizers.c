@@ -7,6 +7,7 @@ static const vlorpi_optimizer_row rows[VLORPI_N_OPTIMIZERS] = {
     /* rows of an embedding without a gradient do not survive 8-bit moments */
     [VLORPI_OPTIMIZER_ADAMW8BIT] = {.text = "adamw8bit", .rule = VLORP_RULE_ADAMW8BIT, .adamw_eps = 1e-8,
                                     .leaves_embeddings = true},
+    [VLORPI_OPTIMIZER_LORA] = {.text = "lora", .rule = VLORP_RULE_ADAMW, .adamw_eps = 1e-8}, /* of A and B */
     [VLORPI_OPTIMIZER_GALORE] = {.text = "galore", .rule = VLORP_RULE_GALORE, .projects = true,
                                  .distribution = VLORP_SVD, .update_gap = 200, .scale = 0.25, .unsliced = true},
     [VLORPI_OPTIMIZER_FIRA] = {.text = "fira", .rule = VLORP_RULE_FIRA, .projects = true,

@@ -13,11 +13,12 @@ void vlorpi_plan_layout(vlorpi_job *job, vlorpi_arena arenas[VLORPI_MEM_N_CLASSE
         .activation_checkpointing = sizes->activation_checkpointing,
     };
     vlorpi_task_eval_widen(&job->tasks, &usage);
-    vlorpi_params_layout(vlorpi_model_params(job->model), &arenas[VLORPI_MEM_WEIGHTS]);
+    vlorpi_model_layout_weights(job->model, &arenas[VLORPI_MEM_WEIGHTS]);
     vlorpi_model_layout(job->model, &usage, &arenas[VLORPI_MEM_ACTIVATIONS], &arenas[VLORPI_MEM_WORKSPACE]);
     vlorpi_task_eval_layout(&job->tasks, job->model, job->kernels, &usage, &arenas[VLORPI_MEM_WORKSPACE]);
     vlorpi_batch_layout(&job->batch, &arenas[VLORPI_MEM_DATA], sizes->micro_tokens, sizes->max_examples);
-    vlorpi_checkpoint_layout(&job->saver, &arenas[VLORPI_MEM_WORKSPACE], vlorpi_model_params(job->model));
+    vlorpi_checkpoint_layout(&job->saver, &arenas[VLORPI_MEM_WORKSPACE], vlorpi_model_params(job->model),
+                             vlorpi_model_adapters(job->model));
 }
 
 static void book(vlorpi_mem_usage *usage, vlorpi_mem_class cls, size_t n_bytes)

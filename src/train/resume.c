@@ -51,6 +51,16 @@ static vlorp_status read_settings(vlorpi_resume *resume, vlorpi_train_settings *
     return VLORP_OK;
 }
 
+/* Whether the base that a checkpoint of adapters names is not where it was. */
+static bool base_is_gone(const vlorpi_resume *resume, vlorpi_mem *mem)
+{
+    vlorpi_peft *peft;
+    const char *base;
+    bool gone = vlorpi_peft_resolve(&peft, &base, mem, resume->checkpoint, NULL, NULL) != VLORP_OK;
+    vlorpi_peft_close(peft);
+    return gone;
+}
+
 vlorp_status vlorpi_resume_open(vlorpi_resume *resume, vlorpi_train_settings *settings, vlorpi_mem *mem,
                                 const vlorpi_log *log, vlorp_err *err)
 {
@@ -63,8 +73,13 @@ vlorp_status vlorpi_resume_open(vlorpi_resume *resume, vlorpi_train_settings *se
         vlorpi_err_hint(err, "where %s holds an older checkpoint that is whole, write its number into %s/latest",
                         resume->from.state, resume->from.state);
     }
-    settings->model = resume->checkpoint;
     settings->init_random = false;
+    if (settings->optimizer == VLORPI_OPTIMIZER_LORA && base_is_gone(resume, mem)) {
+        settings->adapter = resume->checkpoint; /* of the model that is named now */
+    } else {
+        settings->model = resume->checkpoint;
+        settings->adapter = NULL;
+    }
     return status;
 }
 

@@ -25,6 +25,18 @@ static json_t *used_sizes(const vlorpi_job *job)
                      (int)s->activation_checkpointing);
 }
 
+/* The adapters as they are; null: none. */
+static json_t *adapters(const vlorpi_job *job)
+{
+    vlorpi_lora lora;
+    if (!vlorpi_model_lora(job->model, &lora)) {
+        return json_null();
+    }
+    return json_pack("{s:I, s:f, s:f, s:i, s:s}", "rank", (json_int_t)lora.rank, "alpha", lora.alpha, "dropout",
+                     lora.dropout, "layers", vlorpi_model_adapters(job->model)->n / 2, "base",
+                     vlorpi_source_path(job->source));
+}
+
 static json_t *data_report(const vlorpi_job *job)
 {
     const vlorpi_dataset_report *r = &job->data_report;
@@ -82,7 +94,7 @@ static json_t *make_record(const vlorpi_job *job)
               set(record, "seed", json_integer((json_int_t)job->settings.seed)) &&
               set(record, "options",
                   job->settings.record != NULL ? json_incref(job->settings.record) : json_object()) &&
-              set(record, "used", used_sizes(job)) && set(record, "projections", projections(job)) &&
+              set(record, "used", used_sizes(job)) && set(record, "projections", projections(job)) && set(record, "lora", adapters(job)) &&
               set(record, "data", data_report(job)) &&
               set(record, "plan_bytes", vlorpi_plan_json(&job->plan.usage)) && set(record, "machine", machine(job));
     if (!ok) {

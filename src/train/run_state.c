@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +22,17 @@
 
 enum { FORMAT = 1, STEP_DIGITS = 24, SMALL_FILES_BYTES = 1 << 20, STATE_RECORD_BYTES = 80, MOST_TENSORS = 4 };
 
-static vlorpi_checkpoint_model what_to_save(const vlorpi_job *job)
+static bool has_adapters(const vlorpi_job *job)
+{
+    return vlorpi_model_adapters(job->model)->n > 0;
+}
+
+/* The whole model, adapters merged. */
+static vlorpi_checkpoint_model whole_model(const vlorpi_job *job)
 {
     return (vlorpi_checkpoint_model){
         .params = vlorpi_model_params(job->model),
+        .merged = has_adapters(job) ? job->model : NULL,
         .dtype = job->sizes.dtype,
         .config = &job->model_config,
         .source = job->source,
@@ -33,13 +41,38 @@ static vlorpi_checkpoint_model what_to_save(const vlorpi_job *job)
     };
 }
 
+/* The weights of a checkpoint: those that train. */
+static vlorpi_checkpoint_model what_to_save(const vlorpi_job *job)
+{
+    vlorpi_checkpoint_model model = whole_model(job);
+    if (has_adapters(job)) {
+        model.params = vlorpi_model_adapters(job->model);
+        model.merged = NULL;
+        model.dtype = VLORP_F32;
+        model.stem = "adapter_model";
+        model.shard_bytes = SIZE_MAX;
+    }
+    return model;
+}
+
+/* Whether model/ has other weights than a checkpoint: the adapters and their base as one. */
+static bool publishes_merged(const vlorpi_job *job)
+{
+    return has_adapters(job) && job->settings.lora_merge;
+}
+
 vlorp_status vlorpi_run_state_bytes(size_t *n_bytes, const vlorpi_job *job, vlorp_err *err)
 {
     vlorpi_checkpoint_model model = what_to_save(job);
     vlorp_optimizer_memory use;
+    size_t merged_bytes = 0;
     VLORP_TRY(vlorpi_checkpoint_bytes(n_bytes, &job->saver, &model, err));
+    if (publishes_merged(job)) {
+        model = whole_model(job);
+        VLORP_TRY(vlorpi_checkpoint_bytes(&merged_bytes, &job->saver, &model, err));
+    }
     VLORP_TRY(vlorp_optimizer_memory_use(job->optimizer, &use, err));
-    *n_bytes += use.bytes[VLORP_MEMORY_OPTIMIZER_STATE] + use.bytes[VLORP_MEMORY_PROJECTION] + SMALL_FILES_BYTES +
+    *n_bytes += merged_bytes + use.bytes[VLORP_MEMORY_OPTIMIZER_STATE] + use.bytes[VLORP_MEMORY_PROJECTION] + SMALL_FILES_BYTES +
                 (size_t)vlorp_optimizer_n_parameters(job->optimizer) * MOST_TENSORS * STATE_RECORD_BYTES;
     return VLORP_OK;
 }
@@ -59,17 +92,43 @@ static int64_t step_of(const char *name)
     return n > 0 && n < 19 && name[n] == '\0' ? strtoll(name, NULL, 10) : -1;
 }
 
-static vlorp_status write_files(const vlorpi_job *job, const vlorpi_new_folder *files, vlorp_err *err)
+/* adapter_config.json, with the base by its whole path. */
+static vlorp_status write_adapter_config(const vlorpi_job *job, const vlorpi_new_folder *files, vlorp_err *err)
 {
     char path[VLORPI_PATH_BYTES];
-    vlorpi_checkpoint_model model = what_to_save(job);
+    char base[PATH_MAX];
+    const char *source = vlorpi_source_path(job->source);
+    VLORP_TRY(vlorpi_path_join(path, files->path, VLORPI_PEFT_CONFIG, err));
+    json_t *config = vlorpi_model_peft_config(job->model, job->adapter, realpath(source, base) != NULL ? base : source);
+    bool ok = config != NULL && json_dump_file(config, path, JSON_INDENT(2) | JSON_REAL_PRECISION(15)) == 0;
+    json_decref(config);
+    if (!ok) {
+        VLORP_FAIL(err, VLORP_E_IO, "%s: cannot be written", path);
+    }
+    return VLORP_OK;
+}
+
+static vlorp_status write_companions(const vlorpi_job *job, const vlorpi_new_folder *files, vlorp_err *err)
+{
+    vlorpi_checkpoint_model model = whole_model(job);
     unsigned char *buffer = vlorpi_mem_alloc(job->mem, VLORPI_MEM_WORKSPACE, VLORPI_CHUNK_BYTES);
     if (buffer == NULL) {
         return vlorpi_mem_fail(job->mem, VLORPI_MEM_WORKSPACE, VLORPI_CHUNK_BYTES, err);
     }
     vlorp_status status = vlorpi_companions_write(files, &model, buffer, VLORPI_CHUNK_BYTES, err);
     vlorpi_mem_free(job->mem, buffer);
-    VLORP_TRY(status);
+    return status;
+}
+
+static vlorp_status write_files(const vlorpi_job *job, const vlorpi_new_folder *files, vlorp_err *err)
+{
+    char path[VLORPI_PATH_BYTES];
+    if (has_adapters(job)) {
+        VLORP_TRY(write_adapter_config(job, files, err));
+    }
+    if (!has_adapters(job) || publishes_merged(job)) {
+        VLORP_TRY(write_companions(job, files, err));
+    }
     VLORP_TRY(vlorpi_path_join(path, files->path, VLORPI_SETTINGS_NAME, err));
     return vlorpi_run_record_write(job, path, err);
 }
@@ -104,11 +163,19 @@ typedef struct taking {
     vlorpi_checksums *sums; /* or NULL: then what belongs to the checkpoint alone is left out */
 } taking;
 
+/* Whether a checkpoint's file belongs to model/ too. */
+static bool is_published(const vlorpi_job *job, const char *name)
+{
+    bool of_adapter = strcmp(name, VLORPI_PEFT_CONFIG) == 0 || strcmp(name, VLORPI_PEFT_WEIGHTS) == 0;
+    return strncmp(name, VLORPI_STATE_PREFIX, sizeof VLORPI_STATE_PREFIX - 1) != 0 &&
+           !(of_adapter && publishes_merged(job));
+}
+
 static vlorp_status take_file(void *ctx, const char *folder, const char *name, vlorp_err *err)
 {
     const taking *t = ctx;
     unsigned char *buffer = t->job->saver.chunk;
-    if (t->sums == NULL && strncmp(name, VLORPI_STATE_PREFIX, sizeof VLORPI_STATE_PREFIX - 1) == 0) {
+    if (t->sums == NULL && !is_published(t->job, name)) {
         return VLORP_OK;
     }
     VLORP_TRY(vlorpi_new_folder_take(t->into, folder, name, buffer, VLORPI_CHUNK_BYTES, err));
@@ -225,6 +292,10 @@ vlorp_status vlorpi_run_state_publish(const vlorpi_job *job, const vlorpi_run_fo
     VLORP_TRY(vlorpi_new_folder_begin(&made, place, true, err));
     taking t = {.job = job, .into = &made};
     vlorp_status status = vlorpi_folder_each(from, take_file, &t, err);
+    if (status == VLORP_OK && publishes_merged(job)) {
+        vlorpi_checkpoint_model model = whole_model(job);
+        status = vlorpi_checkpoint_write_weights(&job->saver, &model, &made, NULL, err);
+    }
     if (status != VLORP_OK) {
         vlorpi_new_folder_abandon(&made);
         return status;

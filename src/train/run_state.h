@@ -2,7 +2,7 @@
  *
  * Layer 6.
  *     state/latest    the step of the last good checkpoint, as text; replaced by one rename
- *     state/STEP/     one checkpoint, which appears whole or not at all: a Hugging Face folder, and
+ *     state/STEP/     one checkpoint, which appears whole or not at all: a Hugging Face folder, or an adapter's, and
  *                     vlorp_optimizer.bin   the optimizer's state (docs/library.md)
  *                     vlorp_state.json      how far the run is
  *                     vlorp_settings.json   run.json as it was
@@ -11,6 +11,9 @@
  *                     that the source may vanish
  * model/ and best/ are made from a checkpoint: of hard links, where the file system has them, so that weights are
  * written once.
+ *
+ * A checkpoint of adapters is their folder as PEFT has it, which names the base by its path.  Where model/ is the merged
+ * model, its weights are made from what is in memory, which is what the checkpoint holds.
  */
 #ifndef VLORPI_TRAIN_RUN_STATE_H
 #define VLORPI_TRAIN_RUN_STATE_H
@@ -40,7 +43,7 @@ VLORP_CHECKED vlorp_status vlorpi_run_state_prepare(const vlorpi_job *job, const
 /* Writes state/STEP and makes it the latest.  Allocates nothing.  On an error the one before stays the latest. */
 VLORP_CHECKED vlorp_status vlorpi_run_state_save(const vlorpi_job *job, const vlorpi_run_folder *folder,
                                                  const vlorpi_run_point *point, vlorp_err *err);
-/* Makes place (model or best) from state/STEP. */
+/* Makes place (model or best) from state/STEP, of which the job's weights are. */
 VLORP_CHECKED vlorp_status vlorpi_run_state_publish(const vlorpi_job *job, const vlorpi_run_folder *folder,
                                                     int64_t step, const char *place, vlorp_err *err);
 /* Removes all checkpoints but the newest n_kept up to step. */

@@ -29,6 +29,8 @@ vlorpi_train_settings vlorpi_train_settings_default(void)
         .min_lr_ratio = 0.1,
         .rounding = VLORP_ROUND_STOCHASTIC,
         .state_dtype = VLORP_F32,
+        .lora_dropout = -1,
+        .lora_merge = true,
         .dtype = VLORPI_AUTO,
         .activation_checkpointing = VLORPI_CHOOSE,
         .seed = 42,

@@ -15,10 +15,11 @@
 enum { VLORPI_AUTO = -1 }; /* an integer setting that is chosen from the model or the data */
 
 typedef enum vlorpi_optimizer_name {
-    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first four, which train everything, vectors too */
+    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first five; four of them train everything, vectors too */
     VLORPI_OPTIMIZER_SGD,
     VLORPI_OPTIMIZER_ADAFACTOR,
     VLORPI_OPTIMIZER_ADAMW8BIT,
+    VLORPI_OPTIMIZER_LORA, /* adamw on adapters, all else frozen */
     VLORPI_OPTIMIZER_GALORE,
     VLORPI_OPTIMIZER_FIRA,
     VLORPI_OPTIMIZER_APOLLO,
@@ -35,7 +36,8 @@ typedef enum vlorpi_tristate { VLORPI_NO = 0, VLORPI_YES = 1, VLORPI_CHOOSE = -1
 
 typedef struct vlorpi_train_settings {
     /* what is trained, on what */
-    const char *model;          /* folder, GGUF file or config.json */
+    const char *model;          /* folder, GGUF file or config.json; or an adapter's folder */
+    const char *adapter;        /* the folder of an adapter of model; NULL: none but the model's own */
     const char *model_shape;    /* text of a config.json to read instead of the model's files (plan); NULL: those */
     bool init_random;           /* pre-train: weights from init, not from the model's files */
     const char *dataset;        /* built-in name or file; NULL in a plan without data */
@@ -71,6 +73,9 @@ typedef struct vlorpi_train_settings {
     double min_lr_ratio;
     vlorp_rounding rounding;
     vlorp_dtype state_dtype;    /* of S and its first moment */
+    double lora_alpha;          /* 0: the rank, which is projection.rank, or as the adapter has it */
+    double lora_dropout;        /* < 0: none, or as the adapter has it */
+    bool lora_merge;            /* model/ is the merged model; false: an adapter's folder */
 
     /* numbers, memory, machine */
     int dtype;                  /* a vlorp_dtype, or AUTO: the checkpoint's */

@@ -13,7 +13,7 @@ typedef struct probing {
 /* Whether a matrix's gradient is whole after a single call of the sink. */
 static bool comes_whole(const probing *p, int param)
 {
-    const vlorpi_param *w = &vlorpi_model_params(p->job->model)->items[param];
+    const vlorpi_param *w = &vlorpi_model_trained(p->job->model)->items[param];
     return p->whole && w->role != VLORPI_ROLE_HEAD && !w->tied;
 }
 

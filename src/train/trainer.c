@@ -27,10 +27,11 @@ typedef struct trainer {
 
 vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err)
 {
-    vlorpi_gradient_taker taker = {.optimizer = job->optimizer, .params = vlorpi_model_params(job->model)};
+    vlorpi_gradient_taker taker = {.optimizer = job->optimizer, .params = vlorpi_model_trained(job->model)};
     vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
     vlorpi_model_seconds before = vlorpi_model_seconds_of(job->model);
     double loss_sum = 0;
+    vlorpi_model_set_dropout(job->model, job->settings.seed, sums->step, sums->n_tokens);
     VLORP_TRY(vlorpi_model_loss(job->model, &job->batch, &sink, &loss_sum, err));
     vlorpi_model_seconds after = vlorpi_model_seconds_of(job->model);
     sums->loss_sum += loss_sum;
@@ -63,11 +64,14 @@ static bool is_finite(const vlorpi_param *param)
 /* A loss that is not finite says nothing of its cause: a weight may be it, else the numbers in between overflowed. */
 static void hint_at_weights(vlorpi_job *job, vlorp_err *err)
 {
-    const vlorpi_params *params = vlorpi_model_params(job->model);
-    for (int i = 0; i < params->n; i++) {
-        if (!is_finite(&params->items[i])) {
-            vlorpi_err_hint(err, "%s is the first tensor with a weight that is not finite", params->items[i].name);
-            return;
+    const vlorpi_params *tables[] = {vlorpi_model_params(job->model), vlorpi_model_adapters(job->model)};
+    for (int t = 0; t < 2; t++) {
+        for (int i = 0; i < tables[t]->n; i++) {
+            const vlorpi_param *param = &tables[t]->items[i];
+            if (!is_finite(param)) {
+                vlorpi_err_hint(err, "%s is the first tensor with a weight that is not finite", param->name);
+                return;
+            }
         }
     }
     vlorpi_err_hint(err, "all weights are finite, so it overflowed on the way: a lower --lr or a longer warm-up may help");
@@ -81,7 +85,7 @@ vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_
     double probe = vlorpi_clock_seconds() - begin;
     int64_t n_examples = job->settings.total_batch_size;
     int64_t place = step * n_examples;
-    *sums = (vlorpi_step_sums){.seconds.probe = probe};
+    *sums = (vlorpi_step_sums){.step = step, .seconds.probe = probe};
     while (vlorpi_batch_next(&job->batch, job->data, job->settings.seed, &place, (step + 1) * n_examples,
                              sizes->max_examples, sizes->micro_tokens)) {
         vlorp_status status = vlorpi_train_micro_batch(job, sums, err);

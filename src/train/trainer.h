@@ -33,6 +33,7 @@ VLORP_CHECKED vlorp_status vlorpi_train(const vlorpi_train_settings *settings, v
 
 /* What one step's micro-batches add up to. */
 typedef struct vlorpi_step_sums {
+    int64_t step;       /* from 0; what is dropped of the inputs depends on it */
     double loss_sum;    /* nats over target tokens */
     int64_t n_tokens;
     int64_t n_targets;
@@ -41,7 +42,7 @@ typedef struct vlorpi_step_sums {
     vlorpi_step_work work;
 } vlorpi_step_sums;
 
-/* Forward and backward of what stands in job->batch, added to sums, which begin as zeros. */
+/* Forward and backward of what stands in job->batch, added to sums, which begin as zeros but for step. */
 VLORP_CHECKED vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err);
 
 /* Forward and backward of the global batch number `step` (from 0), gradients added up in the

@@ -33,6 +33,20 @@ static double rows_work(const vlorp_parameter_info *info, double T)
     return (double)info->m * T * (p->M == 0 || p->exact ? 1 : 2 * (double)p->r);
 }
 
+/* Products with A and B, there and back: T rows through each, and A once more for its own gradient and B's. */
+static void add_adapters(vlorpi_step_work *work, const vlorpi_job *job, double T)
+{
+    const vlorpi_params *adapters = vlorpi_model_adapters(job->model);
+    for (int i = 0; i < adapters->n; i++) {
+        double product = 2 * T * (double)vlorpi_param_n_elements(&adapters->items[i]);
+        bool is_a = i % 2 == 0;
+        work->forward += product;
+        work->backward += product;
+        work->gradients += is_a ? 2 * product : product;
+        work->recompute += job->sizes.activation_checkpointing ? product : 0;
+    }
+}
+
 void vlorpi_work_add(vlorpi_step_work *work, const vlorpi_job *job, const vlorpi_token_batch *batch)
 {
     const vlorpi_model_config *c = &job->model_config;
@@ -41,24 +55,31 @@ void vlorpi_work_add(vlorpi_step_work *work, const vlorpi_job *job, const vlorpi
     double n_targets = (double)batch->n_targets;
     double attention = 2 * causal_pairs(batch) * (double)(c->H * c->E) * (double)c->L; /* one of its products */
     double weights = 0;
+    bool frozen = vlorpi_model_adapters(job->model)->n > 0;
     for (int i = 0; i < params->n; i++) {
         const vlorpi_param *param = &params->items[i];
+        bool is_head = param->role == VLORPI_ROLE_HEAD || param->tied;
+        if (param->role == VLORPI_ROLE_ATTN || param->role == VLORPI_ROLE_MLP) {
+            weights += (double)param->n * (double)param->m;
+        }
+        if (is_head) {
+            work->head += 4 * n_targets * (double)param->n * (double)param->m;
+        }
         vlorp_parameter_info info;
-        if (param->n_dims == 1 || vlorp_optimizer_parameter(job->optimizer, i, &info, NULL) != VLORP_OK) {
+        if (frozen || param->n_dims == 1 || vlorp_optimizer_parameter(job->optimizer, i, &info, NULL) != VLORP_OK) {
             continue;
         }
         if (param->role == VLORPI_ROLE_ATTN || param->role == VLORPI_ROLE_MLP) {
-            weights += (double)param->n * (double)param->m;
             work->gradients += gradient_work(&info, T);
         }
         if (param->role == VLORPI_ROLE_EMBED) {
             work->gradients += rows_work(&info, T);
         }
-        if (param->role == VLORPI_ROLE_HEAD || param->tied) {
-            work->head += 4 * n_targets * (double)param->n * (double)param->m;
+        if (is_head) {
             work->gradients += gradient_work(&info, n_targets);
         }
     }
+    add_adapters(work, job, T);
     double down = (double)c->L * (double)c->D * (double)c->F;
     work->forward += 2 * T * weights + 2 * attention;
     work->backward += 2 * T * weights + 5 * attention; /* q k' again, and the products of dq, dk, dv and dp */
@@ -71,7 +92,7 @@ double vlorpi_work_update_bytes(const vlorpi_job *job)
 {
     double n_bytes = 0;
     double state = job->settings.state_dtype == VLORP_F32 ? 4 : 2;
-    const vlorpi_params *params = vlorpi_model_params(job->model);
+    const vlorpi_params *params = vlorpi_model_trained(job->model);
     for (int i = 0; i < params->n; i++) {
         vlorp_parameter_info info;
         if (vlorp_optimizer_parameter(job->optimizer, i, &info, NULL) != VLORP_OK) {

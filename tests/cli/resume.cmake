@@ -1,1 +1,1 @@
-vlorp_program_tests(test_resume)
+vlorp_program_tests(test_resume test_lora)

@@ -41,17 +41,22 @@ def latest(folder):
 
 
 def outcome(folder):
-    """What must be equal to the bit: weights, the optimizer's state, metrics but for times and memory."""
+    """What must be equal to the bit: weights, the optimizer's state, metrics but for times and memory.  A checkpoint of
+    adapters has not the weights of a merged model."""
     checkpoint = f"{folder}/state/{latest(folder)}"
     with open(f"{folder}/metrics.jsonl", encoding="utf-8") as file:
         metrics = [{key: value for key, value in json.loads(line).items()
                     if key not in TIMES and not key.endswith("_seconds")} for line in file]
-    model = contents(f"{folder}/model/model.safetensors")
-    assert model == contents(f"{checkpoint}/model.safetensors")
-    return model, contents(f"{checkpoint}/vlorp_optimizer.bin"), metrics
+    weights = {}
+    for place in (checkpoint, f"{folder}/model"):
+        weights.update({name: contents(f"{place}/{name}") for name in os.listdir(place) if name.endswith(".safetensors")})
+        assert all(weights[name] == contents(f"{place}/{name}") for name in weights if os.path.exists(f"{place}/{name}"))
+    return weights, contents(f"{checkpoint}/vlorp_optimizer.bin"), metrics
 
 
 class ResumeTest(unittest.TestCase):
+    model = (MODEL, "--init", "random")
+
     def setUp(self):
         self.folder = tempfile.mkdtemp(dir=MEMORY)
         self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
@@ -65,7 +70,7 @@ class ResumeTest(unittest.TestCase):
         return os.path.join(self.folder, name)
 
     def words(self, name, *more, steps=10):
-        return ["train", MODEL, "--init", "random", "--dataset", self.data, "--save_dir", self.path(name), "--threads",
+        return ["train", *self.model, "--dataset", self.data, "--save_dir", self.path(name), "--threads",
                 "1", "--total_batch_size", "4", "--batch_size", "2", "--lr", "1e-3", "--update_proj_gap", "3", "--quiet",
                 "--num_training_steps", str(steps), *more]
 
@@ -80,60 +85,6 @@ class ResumeTest(unittest.TestCase):
         self.assertEqual(code, 0, err)
         return outcome(folder)
 
-    def mount(self, size):
-        """A disk of its own; the test skips where none can be had."""
-        if os.geteuid() != 0:
-            self.skipTest("mounting a small disk takes root")
-        disk = self.path("disk")
-        os.mkdir(disk)
-        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=False,
-                          stderr=subprocess.DEVNULL).returncode != 0:
-            self.skipTest("nothing can be mounted here")
-        self.addCleanup(subprocess.run, ["umount", disk], check=False)
-        return disk
-
-    def refuses(self, code, words, *texts, **how):
-        """Exit status, no result, one error line and at most a hint, which hold every text."""
-        got, out, err = run(*words, **how)
-        self.assertEqual((got, out), (code, ""), err)
-        errors = [line for line in err.splitlines() if not line.startswith("vlorp: warning: ")]
-        self.assertTrue(errors and errors[0].startswith("vlorp: error: "), err)
-        self.assertLessEqual(len(errors), 2, err)
-        for text in texts:
-            self.assertIn(text, "\n".join(errors))
-
-
-class Exact(ResumeTest):
-    """10 steps against 5, going on, and 5: identical bits."""
-    def compare(self, *settings, cut=5):
-        settings = [*settings, "--eval_every", "4"]
-        whole = outcome(self.train("whole", *settings))
-        parts = self.train("parts", *settings, "--save_every", str(cut), "--keep", "99")
-        with open(f"{parts}/state/latest", "w", encoding="utf-8") as file:  # as if it had stopped there
-            file.write(f"{cut}\n")
-        self.assertEqual(self.go_on(parts), whole, settings)
-        for name in ("whole", "parts"):
-            shutil.rmtree(self.path(name))
-
-    def test_rules(self):
-        for optimizer in ("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "sgd", "adamw", "adafactor", "adamw8bit",
-                          "galore", "fira", "apollo", "apollo-mini", "flora"):
-            for dtype in ("float32", "bfloat16"):
-                self.compare("--optimizer", optimizer, "--dtype", dtype)
-
-    def test_settings(self):
-        for settings in (["--activation_checkpointing"],
-                         ["--activation_checkpointing", "--dtype", "bfloat16", "--target", "all"],
-                         ["--momentum", "transport"], ["--proj_type", "svd"], ["--momentum", "keep", "--proj_type", "rademacher"],
-                         ["--factor", "1/4", "--rank", "8"], ["--state_dtype", "bfloat16", "--dtype", "bfloat16"]):
-            self.compare(*settings)
-
-    def test_any_cut(self):
-        for cut in (1, 3, 4, 9):  # before, at and after a projection and an evaluation
-            self.compare(cut=cut)
-
-
-class Killed(ResumeTest):
     def start(self, words):
         child = subprocess.Popen([VLORP, *words], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                  stderr=subprocess.DEVNULL)
@@ -141,20 +92,10 @@ class Killed(ResumeTest):
         self.addCleanup(child.kill)
         return child
 
-    def wait_for_metrics(self, name, n_lines):
-        path = self.path(f"{name}/metrics.jsonl")
-        until = time.monotonic() + TIMEOUT_SECONDS
-        while time.monotonic() < until:
-            if os.path.exists(path) and contents(path).count(b"\n") >= n_lines:
-                return
-            time.sleep(0.002)
-        self.fail("the run takes no steps")
-
-    def test_kill_at_any_instant(self):
+    def kill(self, *settings):
         """SIGKILL after random times, saves included: what goes on ends with the bits of the run that was let alone."""
         print(f"--kills {KILLS} --seed {SEED} ...", end=" ", file=sys.stderr, flush=True)
         dice = random.Random(SEED)
-        settings = ["--save_every", "1", "--eval_every", "4", "--keep_best"]
         begin = time.monotonic()
         whole = self.train("whole", *settings)
         span = time.monotonic() - begin
@@ -189,6 +130,72 @@ class Killed(ResumeTest):
                         if ".partial-" in file or ".old-" in file]
                 self.assertEqual(left, [])
             shutil.rmtree(folder, ignore_errors=True)
+
+    def compare(self, *settings, cut=5):
+        """10 steps against `cut`, going on, and the rest: identical bits."""
+        settings = [*settings, "--eval_every", "4"]
+        whole = outcome(self.train("whole", *settings))
+        parts = self.train("parts", *settings, "--save_every", str(cut), "--keep", "99")
+        with open(f"{parts}/state/latest", "w", encoding="utf-8") as file:  # as if it had stopped there
+            file.write(f"{cut}\n")
+        self.assertEqual(self.go_on(parts), whole, settings)
+        for name in ("whole", "parts"):
+            shutil.rmtree(self.path(name))
+
+    def mount(self, size):
+        """A disk of its own; the test skips where none can be had."""
+        if os.geteuid() != 0:
+            self.skipTest("mounting a small disk takes root")
+        disk = self.path("disk")
+        os.mkdir(disk)
+        if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", disk], check=False,
+                          stderr=subprocess.DEVNULL).returncode != 0:
+            self.skipTest("nothing can be mounted here")
+        self.addCleanup(subprocess.run, ["umount", disk], check=False)
+        return disk
+
+    def refuses(self, code, words, *texts, **how):
+        """Exit status, no result, one error line and at most a hint, which hold every text."""
+        got, out, err = run(*words, **how)
+        self.assertEqual((got, out), (code, ""), err)
+        errors = [line for line in err.splitlines() if not line.startswith("vlorp: warning: ")]
+        self.assertTrue(errors and errors[0].startswith("vlorp: error: "), err)
+        self.assertLessEqual(len(errors), 2, err)
+        for text in texts:
+            self.assertIn(text, "\n".join(errors))
+
+
+class Exact(ResumeTest):
+    def test_rules(self):
+        for optimizer in ("projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "sgd", "adamw", "adafactor", "adamw8bit",
+                          "galore", "fira", "apollo", "apollo-mini", "flora"):
+            for dtype in ("float32", "bfloat16"):
+                self.compare("--optimizer", optimizer, "--dtype", dtype)
+
+    def test_settings(self):
+        for settings in (["--activation_checkpointing"],
+                         ["--activation_checkpointing", "--dtype", "bfloat16", "--target", "all"],
+                         ["--momentum", "transport"], ["--proj_type", "svd"], ["--momentum", "keep", "--proj_type", "rademacher"],
+                         ["--factor", "1/4", "--rank", "8"], ["--state_dtype", "bfloat16", "--dtype", "bfloat16"]):
+            self.compare(*settings)
+
+    def test_any_cut(self):
+        for cut in (1, 3, 4, 9):  # before, at and after a projection and an evaluation
+            self.compare(cut=cut)
+
+
+class Killed(ResumeTest):
+    def wait_for_metrics(self, name, n_lines):
+        path = self.path(f"{name}/metrics.jsonl")
+        until = time.monotonic() + TIMEOUT_SECONDS
+        while time.monotonic() < until:
+            if os.path.exists(path) and contents(path).count(b"\n") >= n_lines:
+                return
+            time.sleep(0.002)
+        self.fail("the run takes no steps")
+
+    def test_kill_at_any_instant(self):
+        self.kill("--save_every", "1", "--eval_every", "4", "--keep_best")
 
     def test_signals(self):
         wanted = outcome(self.train("whole", steps=60))
@@ -355,10 +362,12 @@ class Trouble(ResumeTest):
         self.assertEqual(code, 0, err)
 
 
-if __name__ == "__main__":
+def main():
+    """Reads this module's words, then runs the tests of the script."""
+    global VLORP, KILLS, SEED
     arguments = sys.argv[1:]
     if not arguments:
-        sys.exit("usage: test_resume.py VLORP [--kills N] [--seed S] [unittest's words]")
+        sys.exit(f"usage: {os.path.basename(sys.argv[0])} VLORP [--kills N] [--seed S] [unittest's words]")
     VLORP = os.path.abspath(arguments.pop(0))
     while len(arguments) > 1 and arguments[0] in ("--kills", "--seed"):
         if arguments[0] == "--kills":
@@ -368,3 +377,7 @@ if __name__ == "__main__":
         del arguments[:2]
     KILLS = KILLS or (5 if has_sanitizer() else 20)
     unittest.main(argv=[sys.argv[0], *arguments], verbosity=2)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,3 +10,6 @@ if(NOT VLORP_SANITIZE)
   vlorp_register(check_training ${VLORP_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/check_training.py $<TARGET_FILE:vlorp>)
   set_tests_properties(check_smollm2 check_training PROPERTIES LABELS "python;slow" TIMEOUT 900)
 endif()
+vlorp_register(check_lora ${VLORP_TEST_PYTHON} ${CMAKE_CURRENT_SOURCE_DIR}/check_lora.py $<TARGET_FILE:vlorp>
+               $<TARGET_FILE:dump_logits> $<TARGET_FILE:dump_masks>)
+set_tests_properties(check_lora PROPERTIES LABELS python TIMEOUT 300)

@@ -84,11 +84,11 @@ static void open_fixture(fixture *f, vlorp_dtype held)
     vlorpi_arena weights = vlorpi_arena_counter();
     vlorpi_arena buffers = vlorpi_arena_counter();
     vlorpi_params_layout(&f->params, &weights);
-    vlorpi_checkpoint_layout(&f->saver, &buffers, &f->params);
+    vlorpi_checkpoint_layout(&f->saver, &buffers, &f->params, NULL);
     ASSERT_OK(vlorpi_arena_init(&f->weights, &mem, VLORPI_MEM_WEIGHTS, weights.peak_bytes, &err));
     ASSERT_OK(vlorpi_arena_init(&f->buffers, &mem, VLORPI_MEM_WORKSPACE, buffers.peak_bytes, &err));
     vlorpi_params_layout(&f->params, &f->weights);
-    vlorpi_checkpoint_layout(&f->saver, &f->buffers, &f->params);
+    vlorpi_checkpoint_layout(&f->saver, &f->buffers, &f->params, NULL);
     fill(&f->params);
     f->model = (vlorpi_checkpoint_model){.params = &f->params, .dtype = VLORP_F32, .config = &f->config,
                                          .source = f->source, .kernels = vlorpi_kernels_select(NULL)};

@@ -78,9 +78,9 @@ static vlorp_status put_q8_0(const char *name, float *values, int64_t n, int64_t
     vlorpi_checkpoint_model model = {.params = &params, .kernels = vlorpi_kernels_select(NULL)};
     vlorpi_checkpoint_saver saver;
     vlorpi_arena arena = vlorpi_arena_counter();
-    vlorpi_checkpoint_layout(&saver, &arena, &params);
+    vlorpi_checkpoint_layout(&saver, &arena, &params, NULL);
     VLORP_TRY(vlorpi_arena_init(&arena, &mem, VLORPI_MEM_WORKSPACE, arena.peak_bytes, err));
-    vlorpi_checkpoint_layout(&saver, &arena, &params);
+    vlorpi_checkpoint_layout(&saver, &arena, &params, NULL);
     vlorpi_file_writer writer;
     int folder = open(root, O_RDONLY | O_DIRECTORY);
     vlorp_status status = vlorpi_file_writer_open(&writer, folder, root, name, NULL, 0, err);

@@ -18,6 +18,8 @@ typedef struct plan_case {
     vlorp_momentum momentum;
     const char *model; /* NULL: stories260K */
     bool init_random;
+    double lora_dropout;
+    bool lora_apart; /* model/ is the adapter */
     int n_threads; /* 0: one, which is quick where others compute too */
 } plan_case;
 
@@ -59,6 +61,12 @@ static const plan_case cases[] = {
      .rank = 4, .state_dtype = VLORP_BF16},
     {.name = "svd vlorp-sgd, c = 1/2", .optimizer = VLORPI_OPTIMIZER_VLORP_SGD, .targets = MATRICES, .batch_size = 8,
      .factor = 1, .rank = 8, .divisor = 2, .distribution = VLORP_SVD},
+    {.name = "lora", .optimizer = VLORPI_OPTIMIZER_LORA, .targets = MATRICES, .batch_size = 4, .eval_every = 1},
+    {.name = "lora, dropped inputs, bf16, checkpointed", .optimizer = VLORPI_OPTIMIZER_LORA, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 4, .rank = 3, .lora_dropout = 0.1,
+     .lora_apart = true, .n_threads = 2},
+    {.name = "lora on gguf", .optimizer = VLORPI_OPTIMIZER_LORA, .dtype = VLORP_BF16, .targets = MATRICES,
+     .batch_size = 2, .gguf = true},
 };
 
 /* Families whose layers hold more than LLaMA's: biases, norms of queries and keys. */
@@ -135,6 +143,8 @@ static void run_case(const plan_case *c)
     s.projection.divisor = c->divisor;
     s.distribution = c->distribution;
     s.momentum = c->momentum;
+    s.lora_dropout = c->lora_dropout;
+    s.lora_merge = !c->lora_apart;
     s.total_batch_size = c->init_random ? 4 : 8; /* the grid is large */
     s.num_training_steps = 1;
     s.update_proj_gap = 1; /* the second step draws anew */
@@ -238,6 +248,37 @@ static void reading_much_data_is_planned(void **state)
     remove_run_folder(s.save_dir);
 }
 
+/* Of what is frozen there is no gradient and no state, and adapters are weights. */
+static void adapters_are_planned_exactly(void **state)
+{
+    (void)state;
+    vlorp_err err = {0};
+    vlorp_exec exec = test_exec();
+    vlorpi_train_settings s = tiny_settings();
+    s.optimizer = VLORPI_OPTIMIZER_LORA;
+    s.projection = vlorp_projection_default();
+    s.projection.rank = 4;
+    memset(&test_mem()->at_peak, 0, sizeof test_mem()->at_peak);
+    vlorpi_job job;
+    ASSERT_OK(vlorpi_job_open(&job, &s, true, test_mem(), NULL, vlorpi_kernels_select(NULL), &exec, &err));
+    size_t adapter_bytes = 4 * 5 * 4 * (2 * (64 + 64) + 2 * (64 + 32) + 3 * (64 + 172)); /* fp32, layers, rank */
+    size_t base_bytes = 0;
+    const vlorpi_params *params = vlorpi_model_params(job.model);
+    for (int i = 0; i < params->n; i++) {
+        base_bytes += (vlorpi_param_bytes(&params->items[i]) + 63) / 64 * 64;
+    }
+    const size_t *bytes = job.plan.usage.bytes;
+    assert_int_equal(bytes[VLORPI_MEM_WEIGHTS], vlorpi_mem_footprint(base_bytes + adapter_bytes));
+    assert_int_equal(bytes[VLORPI_MEM_GRADS], vlorpi_mem_footprint(adapter_bytes));
+    assert_int_equal(bytes[VLORPI_MEM_OPT_STATE], vlorpi_mem_footprint(2 * adapter_bytes));
+    vlorpi_mem_usage lora = job.plan.usage;
+    ASSERT_OK(vlorpi_job_set_optimizer(&job, VLORPI_OPTIMIZER_PROJFACTOR, &err));
+    ASSERT_OK(vlorpi_job_set_optimizer(&job, VLORPI_OPTIMIZER_LORA, &err));
+    assert_memory_equal(&job.plan.usage, &lora, sizeof lora);
+    vlorpi_job_close(&job);
+    assert_int_equal(vlorpi_mem_now(test_mem()).total_bytes, 0);
+}
+
 /* A plan for another optimizer after the first is the plan of that optimizer alone. */
 static void plans_side_by_side(void **state)
 {
@@ -263,6 +304,7 @@ int main(void)
                                        cmocka_unit_test(plan_equals_ledger_of_families),
                                        cmocka_unit_test(plan_equals_ledger_over_the_grid),
                                        cmocka_unit_test(reading_much_data_is_planned),
+                                       cmocka_unit_test(adapters_are_planned_exactly),
                                        cmocka_unit_test(plans_side_by_side)};
     int n_failed = cmocka_run_group_tests(tests, NULL, NULL);
     remove_tiny_questions();
