@@ -59,8 +59,8 @@ static void show_task(void *ctx, int64_t step, const char *name, const vlorpi_ta
 {
     const view *v = ctx;
     vlorpi_interval interval = vlorpi_tally_interval(tally);
-    vlorpi_log_info(&v->cli->log, "%s after step %" PRId64 ": %.2f %% of %" PRId64 " right (95 %%: %.2f .. %.2f)", name, step,
-                    100 * vlorpi_tally_accuracy(tally), tally->n, 100 * interval.low, 100 * interval.high);
+    vlorpi_log_info(&v->cli->log, "%s after step %" PRId64 ": %.2f %% of %" PRId64 " right (95 %%: %.2f .. %.2f)", name,
+                    step, 100 * vlorpi_tally_accuracy(tally), tally->n, 100 * interval.low, 100 * interval.high);
 }
 
 static void show_end(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)

@@ -10,7 +10,7 @@
 enum { VLORPI_QUESTION_MAX_OPTIONS = 8, VLORPI_QUESTION_OPTION_BYTES = 64 };
 
 typedef enum vlorpi_question_kind {
-    VLORPI_QUESTION_LABELS,  /* alpaca: "Answer format: a/b/c" ends the instruction, "the correct answer is b" is the output */
+    VLORPI_QUESTION_LABELS,  /* alpaca: the instruction ends in "Answer format: a/b/c", the output is "the correct answer is b" */
     VLORPI_QUESTION_LETTERS, /* mmlu: A to D */
     VLORPI_QUESTION_FREE     /* no list of answers: the answer is generated */
 } vlorpi_question_kind;

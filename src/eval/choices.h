@@ -2,8 +2,8 @@
  *
  * Layer 5.  Knows: questions, the tokenizer.  Does not know: models.
  *
- * Prompt and answer are tokenised together, as in training; the answer's tokens are those that hold at least one byte of
- * it.  What all options of a question have in common is kept once.
+ * Prompt and answer are tokenised together, as in training; the answer's tokens are those that hold at least one byte
+ * of it.  What all options of a question have in common is kept once.
  */
 #ifndef VLORPI_EVAL_CHOICES_H
 #define VLORPI_EVAL_CHOICES_H

@@ -40,8 +40,9 @@ static vlorp_status check_settings(const vlorpi_task_log *log, const json_t *lin
         if (!json_equal(old, value)) {
             char *was = dump(log->mem, old);
             char *is = dump(log->mem, value);
-            (void)vlorpi_err_set(err, VLORP_E_ARG, "%s: it is the log of another evaluation: %s is %s there and %s here",
-                                 log->path, key, was != NULL ? was : "not", is != NULL ? is : "?");
+            (void)vlorpi_err_set(err, VLORP_E_ARG,
+                                 "%s: it is the log of another evaluation: %s is %s there and %s here", log->path,
+                                 key, was != NULL ? was : "not", is != NULL ? is : "?");
             vlorpi_err_hint(err, "give the settings that it was begun with, or another --log");
             vlorpi_mem_free(log->mem, was);
             vlorpi_mem_free(log->mem, is);

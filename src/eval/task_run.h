@@ -16,7 +16,7 @@ typedef struct vlorpi_task_settings {
     bool by_generation;    /* else by likelihood, but for tasks without a list of answers */
 } vlorpi_task_settings;
 
-/* Zero-initialised storage is closed; fields are read by others, n_done and tallies are written by vlorpi_task_run_count. */
+/* Zero-initialised storage is closed; fields are read by others, n_done and groups are written by _count and _reset. */
 typedef struct vlorpi_task_run {
     const vlorpi_task *task;
     vlorpi_mem *mem;          /* borrowed */
@@ -30,7 +30,8 @@ typedef struct vlorpi_task_run {
 } vlorpi_task_run;
 
 /* Reads the questions.  Owner: the caller, _close; on an error there is nothing to close.
- * Errors: vlorpi_question_set_open's; E_ARG for shots where the task has none; E_FORMAT for a subject that MMLU does not have. */
+ * Errors: vlorpi_question_set_open's; E_ARG for shots where the task has none; E_FORMAT for a subject
+ * that MMLU does not have. */
 VLORP_CHECKED vlorp_status vlorpi_task_run_open(vlorpi_task_run *run, vlorpi_mem *mem, const vlorpi_task *task,
                                                 const vlorpi_task_settings *settings, vlorp_err *err);
 void vlorpi_task_run_close(vlorpi_task_run *run);

@@ -74,7 +74,8 @@ typedef struct answering {
     const volatile sig_atomic_t *stop;
 } answering;
 
-static vlorp_status count_answer(void *ctx, const vlorpi_task_run *run, const vlorpi_task_answer *answer, vlorp_err *err)
+static vlorp_status count_answer(void *ctx, const vlorpi_task_run *run, const vlorpi_task_answer *answer,
+                                 vlorp_err *err)
 {
     const answering *a = ctx;
     (void)run;

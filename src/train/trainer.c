@@ -162,8 +162,8 @@ static vlorp_status note_tasks(trainer *t, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* Held-out loss and tasks after the present step, where they are due and were not taken yet.  When the user asks to stop
- * meanwhile all of it is left to the resumed run. */
+/* Held-out loss and tasks after the present step, where they are due and were not taken yet.  When the user asks to
+ * stop meanwhile all of it is left to the resumed run. */
 static vlorp_status evaluate_if_due(trainer *t, vlorp_err *err)
 {
     vlorpi_job *job = &t->job;

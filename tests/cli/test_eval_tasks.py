@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""vlorp eval --task: results, the log and going on from it, prompts, mistakes.  Run by CTest: test_eval_tasks.py VLORP."""
+"""vlorp eval --task: results, the log and going on from it, prompts, mistakes.  Run by CTest:
+test_eval_tasks.py VLORP."""
 import json
 import os
 
@@ -93,7 +94,8 @@ class EvalTasks(ProgramTest):
         self.evaluate("boolq", "--log", log)
         with open(log, "rb") as file:
             before = file.read()
-        self.refuses(2, self.words("boolq", "--log", log, "--max_length", "400"), "max_length is null there and 400 here")
+        self.refuses(2, self.words("boolq", "--log", log, "--max_length", "400"),
+                     "max_length is null there and 400 here")
         self.refuses(2, self.words("boolq", "--log", log, limit="5"), "another evaluation: tasks is ")
         self.refuses(2, self.words("piqa", "--log", log), "another evaluation: tasks is ")
         self.refuses(2, self.words("boolq", "--log", log, "--dtype", "bfloat16"), "dtype")

@@ -1,6 +1,7 @@
 """`vlorp eval` by likelihood against transformers, question by question.
 
-Usage: check_tasks.py VLORP [--model MODEL] [--tasks TASK,...] [--shots N,...] [--limit N] [--batch N] [--log_dir FOLDER]
+Usage: check_tasks.py VLORP [--model MODEL] [--tasks TASK,...] [--shots N,...] [--limit N] [--batch N]
+[--log_dir FOLDER]
 The program answers with --log; transformers gets the logged prompts and options and nothing else: its own tokens, one
 pass over each whole text, the sum of the log-probabilities of the tokens that hold a byte of the option.
 Two likelihoods may differ by 1e-3, two choices where the best of either are no further apart than that.
@@ -40,7 +41,7 @@ def texts_of(tokenizer, prompt, option):
 
 
 def score(model, torch, texts, batch):
-    """Log-likelihoods of (ids, first): texts that differ in their last token alone share a pass; longest first, padded."""
+    """Log-likelihoods of (ids, first): texts that differ in their last token alone share a row; longest first."""
     groups = {}
     for i, (ids, _) in enumerate(texts):
         groups.setdefault(tuple(ids[:-1]), []).append(i)

@@ -102,8 +102,8 @@ static void five_shots_to_the_byte(void **state)
     check_prompt(&question, 2,
                  "The following are multiple choice questions (with answers) about abstract algebra.\n\n"
                  "Find all c in Z_3 such that Z_3[x]/(x^2 + c) is a field.\nA. 0\nB. 1\nC. 2\nD. 3\nAnswer: B\n\n"
-                 "Statement 1 | If aH is an element of a factor group, then |aH| divides |a|. Statement 2 | If H and K are "
-                 "subgroups of G then HK is a subgroup of G.\nA. True, True\nB. False, False\nC. True, False\n"
+                 "Statement 1 | If aH is an element of a factor group, then |aH| divides |a|. Statement 2 | If H and K "
+                 "are subgroups of G then HK is a subgroup of G.\nA. True, True\nB. False, False\nC. True, False\n"
                  "D. False, True\nAnswer: B\n\n"
                  "Find the degree for the given field extension Q(sqrt(2), sqrt(3), sqrt(18)) over Q.\nA. 0\nB. 4\n"
                  "C. 2\nD. 6\nAnswer: C");
@@ -143,8 +143,8 @@ static void refuses(const char *instruction, const char *output, const char *exp
     (void)snprintf(path, sizeof path, "%s/commonsense/boolq/test.json", folder);
     FILE *file = fopen(path, "w");
     assert_non_null(file);
-    (void)fprintf(file, "[\n{\"instruction\": \"Is it? Answer format: true/false\", \"output\": \"the correct answer is "
-                  "true\"},\n{\"instruction\": \"%s\", \"output\": \"%s\"}]\n", instruction, output);
+    (void)fprintf(file, "[\n{\"instruction\": \"Is it? Answer format: true/false\", \"output\": \"the correct answer "
+                  "is true\"},\n{\"instruction\": \"%s\", \"output\": \"%s\"}]\n", instruction, output);
     assert_int_equal(fclose(file), 0);
     vlorpi_question_set *set;
     assert_int_equal(open_task(&set, "boolq", folder, 0, 1), VLORP_E_FORMAT); /* beyond the limit too */
@@ -185,7 +185,8 @@ static void intervals(void **state)
     static const struct {
         int64_t n_correct, n;
         double low, high;
-    } rows[] = {{5, 10, 0.236593, 0.763407}, {0, 10, 0, 0.277533}, {10, 10, 0.722467, 1}, {612, 1000, 0.581424, 0.641719}};
+    } rows[] = {{5, 10, 0.236593, 0.763407}, {0, 10, 0, 0.277533}, {10, 10, 0.722467, 1},
+                {612, 1000, 0.581424, 0.641719}};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         vlorpi_tally tally = {.n = rows[i].n, .n_correct = rows[i].n_correct};
         vlorpi_interval interval = vlorpi_tally_interval(&tally);
