@@ -128,9 +128,9 @@ static void print_row(const vlorpi_option_row *row, FILE *out)
     bool is_on = row->kind == VLORPI_OPTION_BOOL && fallback != NULL && strcmp(fallback, "true") == 0;
     (void)snprintf(form, sizeof form, "  %-3s --%s%s%s%s", row->letter != 0 ? letter : "", is_on ? "[no_]" : "",
                    row->name, placeholder[0] != '\0' ? " " : "", placeholder);
-    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s%s%s%s", row->help, choices[0] != '\0' ? ": " : "", choices,
+    (void)snprintf(text, sizeof text, "%s%s%s%s%s%s%s%s%s%s", row->help, choices[0] != '\0' ? ": " : "", choices,
                    row->synonyms[0] != NULL ? "; also --" : "",
-                   row->synonyms[0] != NULL ? row->synonyms[0] : "", row->refused ? " (not in this version)" : "",
+                   row->synonyms[0] != NULL ? row->synonyms[0] : "",
                    row->no_meaning != NULL ? "; no effect: " : "", row->no_meaning != NULL ? row->no_meaning : "",
                    shows_default ? " [" : "", shows_default ? fallback : "", shows_default ? "]" : "");
     int column = fprintf(out, "%s", form);

@@ -106,8 +106,9 @@ const vlorpi_option_row vlorpi_option_table[] = {
      .unread_by = WORDS(UNPROJECTED, "flora"), .fallback_help = "1 (galore 0.25, apollo-mini 128)",
      .help = "multiplies the back-projected gradient: cancels in projfactor and vlorp-os up to eps, is a factor of lr "
              "in vlorp-ss, vlorp-sgd and galore, its root one in apollo"},
-    {.name = "adaptive_budget", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .refused = true,
-     .help = "divide the budget among the matrices by their gradients"},
+    {.name = "adaptive_budget", .kind = VLORPI_OPTION_BOOL, .commands = RUN, .fallback = "false",
+     .help = "at each new projection, divide the same bytes anew among the matrices by the size of their gradients "
+             "(c then follows each one's budget)"},
     {.name = "adapter", .kind = VLORPI_OPTION_STRING, .commands = RUN | READ | VLORPI_CMD_CONVERT,
      .value_name = "FOLDER", .help = "a LoRA adapter of the model as PEFT writes it, to train on, use or merge; its folder "
      "as the model does the same where it names its base"},

@@ -126,9 +126,6 @@ static vlorp_status set_row(vlorpi_options *options, int i, const char *text, vl
         strcmp(value->text, read.text) != 0) {
         VLORP_FAIL(err, VLORP_E_ARG, "--%s: given as %s and as %s", row->name, value->text, read.text);
     }
-    if (row->refused && read.has && strcmp(read.text, "false") != 0) {
-        VLORP_FAIL(err, VLORP_E_ARG, "--%s: this version does not have it", row->name);
-    }
     *value = read;
     return VLORP_OK;
 }

@@ -60,7 +60,6 @@ typedef struct vlorpi_option_row {
     const char *help;
     const char *const *unread_by; /* --optimizers that do not read it, NULL-terminated */
     const char *no_meaning;      /* accepted for the sake of published command lines; the reason */
-    bool refused;                /* planned, not in this version: giving it is an error */
     bool may_be_empty;           /* string: "" is a value */
 } vlorpi_option_row;
 

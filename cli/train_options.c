@@ -67,6 +67,7 @@ static void read_method(vlorpi_train_settings *s, const vlorpi_options *o)
         s->distribution = CHOICE(vlorpi_options_text(o, "proj_type"), "normal", "rademacher", "svd");
     }
     s->targets = targets_of(o);
+    s->adaptive_budget = vlorpi_options_bool(o, "adaptive_budget");
     s->update_proj_gap = int_or_auto(o, "update_proj_gap");
     s->momentum = (vlorp_momentum)CHOICE(vlorpi_options_text(o, "momentum"), "reset", "transport", "keep");
     s->scale = vlorpi_options_double(o, "scale");

@@ -134,6 +134,8 @@ typedef struct vlorp_optimizer_config {
     const char *cpu_level;     /* at most this kernel level (ref, avx2, ...); NULL: the best */
     /* of S and of m in its space: VLORP_F32, or VLORP_BF16 (stochastic rounding, draws in rng.h)    F32 */
     vlorp_dtype state_dtype;
+    /* the bytes of S and its moments are divided anew at every refresh, see vlorp_division                false */
+    bool adaptive_budget;
 } vlorp_optimizer_config;
 
 VLORP_API vlorp_optimizer_config vlorp_optimizer_config_default(void);
@@ -267,6 +269,7 @@ typedef struct vlorp_step_result {
     double grad_norm; /* before clipping */
     double clip;      /* what the gradients were multiplied by, 1 when not clipped */
     bool counted;     /* false: no target tokens; gradients are forgotten, nothing else changed */
+    int64_t n_redivided; /* adaptive_budget: matrices that have another M from now on */
 } vlorp_step_result;
 
 /* One optimizer step; gradients are zero afterwards.  result may be NULL.  Errors: as norm, E_ARG for
@@ -328,7 +331,7 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_probe_end(vlorp_optimizer *
  * are unique (field: momentum, row_sums, column_sums, exp_avg, exp_avg_sq, update_norm, projection; of adafactor and
  * flora row_means and column_means; under adamw8bit exp_avg and exp_avg_sq are codes, and exp_avg_max, exp_avg_sq_max
  * the largest magnitudes of their blocks).  data may be read and written; its values are the whole state, so copying
- * them out and in, and set_steps_taken, resumes bit-exactly. */
+ * them out and in, and set_steps_taken, resumes bit-exactly (under adaptive_budget after set_divisions). */
 typedef struct vlorp_state_tensor {
     const char *parameter;
     const char *field;
@@ -353,6 +356,32 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_gradient(const vlorp_optimi
  * before commit). */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_projection(const vlorp_optimizer *optimizer, int id, float *p,
                                                                 vlorp_err *err);
+
+/* adaptive_budget.  The matrices begin with what they were registered with.  After the last step before each refresh
+ * the same bytes are divided anew: with ||G||^2 the mean over the steps since the refresh before of the norm's
+ * estimate of the mean gradient, unclipped,
+ *     M ~ q,  q^2 = (s_dim + c) ||G||^2 / u_dim,  M <= s_dim          (c: as registered)
+ * which minimises the sum of the estimates' variances (s_dim + c) / M ||G||^2 at equal bytes.  M is 1, 2, 3 or a number
+ * of three significant bits (4 5 6 7 8 10 12 14 16 20 ...), or s_dim: exact; c = gcd(M, s_dim), r = M / c.  All begin
+ * at 1, and the next larger M goes to the matrix with the largest q^2 / (M M_next) whose next M still fits (the first
+ * registered of equals), until none fits: neither S nor the moments ever take more than at first.  A matrix whose
+ * shape of S changes has its moments of that shape reset, and their counts (t1; under vlorp_ss t too).
+ * Scratch is as large as the largest M needs.  Where all gradients were zero nothing changes.
+ * For projfactor, vlorp_os, vlorp_ss and vlorp_sgd, one of them for all projected matrices of the handle; with svd, a
+ * factor below one or another projecting rule registration is E_UNSUPPORTED. */
+typedef struct vlorp_division {
+    int64_t budget;  /* M in force; 0: the parameter has no part in it */
+    int64_t since;   /* steps taken when S got its shape */
+    double norm_sum; /* sum of ||G||^2 over the steps since the last refresh */
+} vlorp_division;
+
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_division(const vlorp_optimizer *optimizer, int id,
+                                                              vlorp_division *division, vlorp_err *err);
+/* The whole division, divisions [n_parameters], for resuming from tensors: after it state tensors have other shapes,
+ * and moments of S are zero.  load does it itself.  Errors: E_ARG (an M that the rules above do not give, or more
+ * bytes than there are), E_STATE (before commit, or gradients are held). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_set_divisions(vlorp_optimizer *optimizer,
+                                                                   const vlorp_division *divisions, vlorp_err *err);
 
 /* The whole state between two steps as bytes: a header with magic, version and sizes, a record per
  * tensor, the tensors, a checksum.  The layout is in docs/library.md.  Weights are not part of it.  Little-endian

@@ -11,6 +11,7 @@
  *   state_io.c    save and load                        lent.c              gradients that stay with the caller
  *   rules.c       the table of rules                   whole_rules.c       fira and apollo, on the whole gradient
  *   flora.c       flora                              adafactor.c, adamw8bit.c   on the exact gradient
+ *   division.c    adaptive_budget
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -35,6 +36,7 @@ struct vlorpi_slot {
     const vlorpi_rule_traits *traits; /* of rule */
     vlorp_distribution distribution;
     vlorp_projection_used proj; /* zero unless the rule projects */
+    vlorp_projection_used registered; /* what proj was at first; another one only under adaptive_budget */
     double lr_factor, weight_decay;
     bool narrow; /* S and m_s are kept in bf16 */
     bool in_codes; /* the moments are kept as 8-bit codes */
@@ -56,10 +58,20 @@ struct vlorpi_slot {
     bool holds_sums; /* something was accumulated in this step */
     float *row_sums; /* v_r [n] */
     float *col_sums; /* v_c [m]; adafactor keeps its means in both */
+    double squared;     /* the norm's ||G||^2 of the sums of this step */
+    double norm_sum;    /* adaptive_budget: of the steps since the last refresh */
+    int64_t since;      /* steps taken when S got its shape */
+    unsigned char *pooled;   /* adaptive_budget: the moments of S's shape, together */
+    vlorp_division next_division; /* what is about to be in force */
     float *update_norm; /* of the last update, limited; 0: none yet */
 
     char name[];
 };
+
+/* Bytes that a matrix takes of the pools that adaptive_budget divides. */
+typedef struct vlorpi_pool_bytes {
+    size_t sums, moments;
+} vlorpi_pool_bytes;
 
 /* Scratch shared by all parameters, each buffer as large as the greediest one needs. */
 typedef struct vlorpi_scratch {
@@ -108,6 +120,7 @@ struct vlorp_optimizer {
 
     void *blocks[VLORP_MEMORY_N_CLASSES]; /* from commit on; NULL where a class is empty */
     size_t gradient_bytes;
+    size_t pool_begin[VLORP_MEMORY_N_CLASSES]; /* of what is shaped as S, in blocks */
     bool state_is_torn; /* a load failed half way */
     vlorpi_scratch scratch;
     bool committed;
@@ -286,6 +299,29 @@ enum { VLORPI_LENT_PIECE = 4 * VLORPI_OPTIM_DRAWS };
 void vlorpi_read_lent(float *out, const vlorpi_slot *slot, int64_t first, int64_t n);
 /* Forgets every lent gradient. */
 void vlorpi_return_lent(vlorp_optimizer *optimizer);
+
+/* Whether the matrix has a part in the pool. */
+static inline bool vlorpi_slot_adapts(const vlorp_optimizer *optimizer, const vlorpi_slot *slot)
+{
+    return optimizer->config.adaptive_budget && vlorpi_slot_projects(slot);
+}
+
+/* The projection of a matrix that gets M; M is registered's, or one of those that vlorpi_division_after gives. */
+vlorp_projection_used vlorpi_division_projection(const vlorpi_slot *slot, int64_t M);
+/* The M after M; 0: it is s_dim already. */
+int64_t vlorpi_division_after(const vlorpi_slot *slot, int64_t M);
+vlorpi_pool_bytes vlorpi_slot_pool_bytes(const vlorpi_slot *slot, int64_t M);
+/* The checks of a matrix that is to be registered. */
+vlorp_status vlorpi_division_check_new(const vlorp_optimizer *optimizer, const vlorpi_slot *want, const char *name,
+                                       vlorp_err *err);
+/* After a step: adds up the norms, and where a refresh is due divides anew; returns how many M changed. */
+int64_t vlorpi_division_step(vlorp_optimizer *optimizer, double grad_scale);
+/* Checks slot->next_division of all parameters: each M is one that may be, and together they fit. */
+vlorp_status vlorpi_division_check_next(const vlorp_optimizer *optimizer, vlorp_err *err);
+/* Swaps what is in force with slot->next_division; the pools' bytes stay as they are. */
+void vlorpi_division_swap(vlorp_optimizer *optimizer);
+/* Points every slot at its part of the pools (layout.c). */
+void vlorpi_layout_pools(vlorp_optimizer *optimizer);
 
 /* Clears n_bytes on all threads. */
 void vlorpi_clear(const vlorp_optimizer *optimizer, void *memory, size_t n_bytes);

@@ -63,21 +63,25 @@ static void codes_layout(vlorpi_slot *slot, cursor *state, bool real)
     }
 }
 
+/* Everything of a parameter but what is shaped as S. */
 static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
     const vlorpi_rule_traits *rule = slot->traits;
-    bool narrow_grad = slot->narrow && vlorpi_slot_keeps_sums(slot);
-    bool narrow_moment = slot->narrow && vlorpi_slot_has_subspace_moment(slot);
-    int64_t n_grad = slot->is_lent ? 0 : vlorpi_slot_gradient_elements(slot);
-    void *grad = take(&c[VLORP_MEMORY_GRADIENTS], n_grad, narrow_grad ? sizeof(uint16_t) : sizeof(float));
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
-    void *moment = NULL;
+    int64_t n_grad = slot->is_lent ? 0 : vlorpi_slot_gradient_elements(slot);
+    float *grad = NULL;
+    float *moment = NULL;
     float *moment2 = NULL;
+    if (rule->gradient == VLORPI_SHAPE_WEIGHT) {
+        grad = take_f32(&c[VLORP_MEMORY_GRADIENTS], n_grad);
+    }
     if (slot->in_codes) {
         codes_layout(slot, state, real);
-    } else {
-        moment = take(state, vlorpi_slot_elements(slot, rule->moment),
-                      narrow_moment ? sizeof(uint16_t) : sizeof(float));
+    }
+    if (rule->moment == VLORPI_SHAPE_WEIGHT && !slot->in_codes) {
+        moment = take_f32(state, vlorpi_slot_elements(slot, rule->moment));
+    }
+    if (rule->moment2 == VLORPI_SHAPE_WEIGHT && !slot->in_codes) {
         moment2 = take_f32(state, vlorpi_slot_elements(slot, rule->moment2));
     }
     float *row_sums = take_f32(state, rule->row_column_sums ? slot->n : 0);
@@ -88,16 +92,71 @@ static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
         basis = take_f32(&c[VLORP_MEMORY_PROJECTION], vlorpi_product(slot->proj.d, slot->proj.r));
     }
     if (real) {
-        slot->grad16 = narrow_grad ? grad : NULL;
-        slot->moment16 = narrow_moment ? moment : NULL;
-        slot->grad = narrow_grad ? NULL : grad; /* narrow: set to the shared buffers once they are cut */
-        slot->moment = narrow_moment ? NULL : moment;
+        slot->grad = grad;
+        slot->moment = moment;
         slot->moment2 = moment2;
         slot->row_sums = row_sums;
         slot->col_sums = col_sums;
         slot->update_norm = update_norm;
         slot->basis = basis;
     }
+}
+
+/* What is shaped as S, of the matrix with M numbers per row; moments stand together. */
+static void sums_layout(vlorpi_slot *slot, int64_t M, cursor *sums, cursor *moments, bool real)
+{
+    const vlorpi_rule_traits *rule = slot->traits;
+    int64_t n = vlorpi_product(slot->proj.u_dim, M);
+    size_t width = slot->narrow ? sizeof(uint16_t) : sizeof(float);
+    void *grad = rule->gradient == VLORPI_SHAPE_SUMS ? take(sums, n, width) : NULL;
+    size_t begin = moments->used;
+    void *moment = rule->moment == VLORPI_SHAPE_SUMS ? take(moments, n, width) : NULL;
+    float *moment2 = rule->moment2 == VLORPI_SHAPE_SUMS ? take_f32(moments, n) : NULL;
+    if (!real) {
+        return;
+    }
+    slot->pooled = moments->base != NULL ? moments->base + begin : NULL;
+    if (rule->gradient == VLORPI_SHAPE_SUMS) {
+        slot->grad16 = slot->narrow ? grad : NULL;
+        slot->grad = slot->narrow ? NULL : grad; /* narrow: set to the shared buffers once they are cut */
+    }
+    if (rule->moment == VLORPI_SHAPE_SUMS) {
+        slot->moment16 = slot->narrow ? moment : NULL;
+        slot->moment = slot->narrow ? NULL : moment;
+    }
+    slot->moment2 = rule->moment2 == VLORPI_SHAPE_SUMS ? moment2 : slot->moment2;
+}
+
+vlorpi_pool_bytes vlorpi_slot_pool_bytes(const vlorpi_slot *slot, int64_t M)
+{
+    vlorpi_slot copy = *slot;
+    cursor sums = {0};
+    cursor moments = {0};
+    sums_layout(&copy, M, &sums, &moments, false);
+    return (vlorpi_pool_bytes){sums.used, moments.used};
+}
+
+/* Narrow parameters work in the buffers that all of them share. */
+static void share_wide(vlorp_optimizer *o)
+{
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        slot->grad = slot->grad16 != NULL ? o->scratch.wide_grad : slot->grad;
+        slot->moment = slot->moment16 != NULL ? o->scratch.wide_moment : slot->moment;
+    }
+}
+
+void vlorpi_layout_pools(vlorp_optimizer *o)
+{
+    cursor c[VLORP_MEMORY_N_CLASSES];
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        c[i] = (cursor){o->blocks[i], o->pool_begin[i]};
+    }
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        if (vlorpi_slot_projects(slot)) {
+            sums_layout(slot, slot->proj.M, &c[VLORP_MEMORY_GRADIENTS], &c[VLORP_MEMORY_OPTIMIZER_STATE], true);
+        }
+    }
+    share_wide(o);
 }
 
 /* The largest of each scratch buffer over all parameters. */
@@ -160,6 +219,39 @@ static void exact_needs(needs *most, const vlorpi_slot *slot)
     most->maps = slot->in_codes ? 2 : most->maps;
 }
 
+static void projected_needs(needs *most, const vlorpi_slot *slot, const vlorp_optimizer *o)
+{
+    const vlorp_projection_used *proj = &slot->proj;
+    int64_t rM = vlorpi_product(proj->r, proj->M);
+    if (vlorpi_slot_is_coarse(slot)) {
+        coarse_needs(most, slot, o);
+    } else {
+        most->p = vlorpi_max(most->p, proj->d * proj->r);
+        bool transports = vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT;
+        most->p_old = vlorpi_max(most->p_old, transports ? proj->d * proj->r : 0);
+    }
+    if (!vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_right(slot)) {
+        most->pt = vlorpi_max(most->pt, vlorpi_padded(proj->d) * proj->r);
+    }
+    if (vlorpi_slot_is_svd(slot)) {
+        probe_needs(most, slot);
+    }
+    if (slot->transposed) {
+        most->tile = vlorpi_max(most->tile, vlorpi_product(slot->m, VLORPI_TRANSPOSE_ROWS));
+        most->row = vlorpi_max(most->row, slot->n);
+    }
+    rule_needs(most, slot);
+    if (vlorpi_slot_keeps_sums(slot)) {
+        most->kw = vlorpi_max(most->kw, rM);
+        most->rr = vlorpi_max(most->rr, vlorpi_product(proj->r, proj->r));
+        most->q = vlorpi_max(most->q, vlorpi_product(rM, vlorpi_slot_n_chunks(slot)));
+        most->factors = vlorpi_max(most->factors, proj->exact ? 0 : vlorpi_product(o->config.max_tokens, proj->M));
+    }
+    most->u = vlorpi_max(most->u, proj->u_dim);
+    most->s = vlorpi_max(most->s, proj->s_dim);
+    most->row = vlorpi_max(most->row, slot->m);
+}
+
 static needs find_needs(const vlorp_optimizer *o)
 {
     needs most = {0};
@@ -168,36 +260,13 @@ static needs find_needs(const vlorp_optimizer *o)
             exact_needs(&most, slot);
             continue;
         }
-        const vlorp_projection_used *proj = &slot->proj;
-        int64_t rM = vlorpi_product(proj->r, proj->M);
-        if (vlorpi_slot_is_coarse(slot)) {
-            coarse_needs(&most, slot, o);
-        } else {
-            most.p = vlorpi_max(most.p, proj->d * proj->r);
-            bool transports = vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_TRANSPORT;
-            most.p_old = vlorpi_max(most.p_old, transports ? proj->d * proj->r : 0);
+        vlorpi_slot copy = *slot;
+        copy.proj = slot->registered;
+        projected_needs(&most, &copy, o);
+        for (int64_t M = 1; M > 0 && vlorpi_slot_adapts(o, slot); M = vlorpi_division_after(slot, M)) {
+            copy.proj = vlorpi_division_projection(slot, M);
+            projected_needs(&most, &copy, o);
         }
-        if (!vlorpi_slot_is_coarse(slot) && vlorpi_slot_is_right(slot)) {
-            most.pt = vlorpi_max(most.pt, vlorpi_padded(proj->d) * proj->r);
-        }
-        if (vlorpi_slot_is_svd(slot)) {
-            probe_needs(&most, slot);
-        }
-        if (slot->transposed) {
-            most.tile = vlorpi_max(most.tile, vlorpi_product(slot->m, VLORPI_TRANSPOSE_ROWS));
-            most.row = vlorpi_max(most.row, slot->n);
-        }
-        rule_needs(&most, slot);
-        if (vlorpi_slot_keeps_sums(slot)) {
-            most.kw = vlorpi_max(most.kw, rM);
-            most.rr = vlorpi_max(most.rr, vlorpi_product(proj->r, proj->r));
-            most.q = vlorpi_max(most.q, vlorpi_product(rM, vlorpi_slot_n_chunks(slot)));
-            most.factors =
-                vlorpi_max(most.factors, proj->exact ? 0 : vlorpi_product(o->config.max_tokens, proj->M));
-        }
-        most.u = vlorpi_max(most.u, proj->u_dim);
-        most.s = vlorpi_max(most.s, proj->s_dim);
-        most.row = vlorpi_max(most.row, slot->m);
     }
     return most;
 }
@@ -238,11 +307,20 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
     return s;
 }
 
-/* One walk over everything that commit allocates.  real: sets the slots' pointers. */
-static vlorpi_scratch walk(const vlorp_optimizer *o, cursor *c, bool real)
+/* One walk over everything that commit allocates, as it is at first.  real: sets the slots' pointers, and where
+ * the pools begin. */
+static vlorpi_scratch walk(const vlorp_optimizer *o, cursor *c, bool real, size_t pool_begin[VLORP_MEMORY_N_CLASSES])
 {
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         slot_layout(slot, c, real);
+    }
+    for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
+        pool_begin[i] = c[i].used;
+    }
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        if (vlorpi_slot_projects(slot)) {
+            sums_layout(slot, slot->registered.M, &c[VLORP_MEMORY_GRADIENTS], &c[VLORP_MEMORY_OPTIMIZER_STATE], real);
+        }
     }
     (void)take(&c[VLORP_MEMORY_OTHER], o->n_slots, sizeof(vlorpi_slot *));
     return scratch_layout(o, &c[VLORP_MEMORY_WORKSPACE]);
@@ -251,7 +329,8 @@ static vlorpi_scratch walk(const vlorp_optimizer *o, cursor *c, bool real)
 static vlorp_status count(const vlorp_optimizer *o, size_t bytes[VLORP_MEMORY_N_CLASSES], vlorp_err *err)
 {
     cursor c[VLORP_MEMORY_N_CLASSES] = {{0}};
-    (void)walk(o, c, false);
+    size_t pool_begin[VLORP_MEMORY_N_CLASSES];
+    (void)walk(o, c, false, pool_begin);
     for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
         if (c[i].used == SIZE_MAX) {
             VLORP_FAIL(err, VLORP_E_LIMIT, "the optimizer's buffers do not fit an address space");
@@ -331,7 +410,7 @@ vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
         }
         c[i].base = o->blocks[i];
     }
-    o->scratch = walk(o, c, true);
+    o->scratch = walk(o, c, true, o->pool_begin);
     for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
         vlorpi_clear(o, o->blocks[i], bytes[i]);
     }
@@ -339,9 +418,8 @@ vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
     o->slots = o->blocks[VLORP_MEMORY_OTHER];
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         o->slots[slot->id] = slot;
-        slot->grad = slot->grad16 != NULL ? o->scratch.wide_grad : slot->grad;
-        slot->moment = slot->moment16 != NULL ? o->scratch.wide_moment : slot->moment;
     }
+    share_wide(o);
     if (!o->gemm_is_borrowed) {
         o->gemm.scratch = o->scratch.gemm;
     }

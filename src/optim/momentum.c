@@ -7,9 +7,9 @@ vlorpi_momentum_step vlorpi_momentum_at(const vlorp_optimizer *o, const vlorpi_s
     bool resets = vlorpi_slot_momentum(o, slot) == VLORP_MOMENTUM_RESET && !slot->proj.exact;
     return (vlorpi_momentum_step){
         /* svd's moment is carried over when the probe makes its new P */
-        .refreshed = since_refresh == 0 && t > 1 && !slot->proj.exact && !vlorpi_slot_is_svd(slot),
+        .refreshed = since_refresh == 0 && t - 1 > slot->since && !slot->proj.exact && !vlorpi_slot_is_svd(slot),
         .forget = resets && since_refresh == 0,
-        .t1 = resets ? since_refresh + 1 : t,
+        .t1 = resets ? since_refresh + 1 : t - slot->since,
     };
 }
 

@@ -174,7 +174,7 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
     }
     o->norm_sum = 0;
     o->bad_slot = -1;
-    for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         if (slot->is_lent && slot->lent == NULL) {
             continue;
         }
@@ -182,6 +182,7 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
         if (!isfinite(squared) && o->bad_slot < 0) {
             o->bad_slot = slot->id;
         }
+        slot->squared = squared;
         o->norm_sum += squared;
     }
     o->reduced = true;

@@ -32,11 +32,11 @@ static job make_job(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *st
                  .rng = vlorpi_rounding_rng(o, slot, step->t, rng)};
 }
 
-/* eta_t of a moment that is t1 steps old. */
-static double eta(const vlorp_optimizer *o, const vlorpi_slot *slot, const vlorpi_step *step, int64_t t1)
+/* eta_t of a first moment that is t1 steps old and a second one of t2. */
+static double eta(const vlorp_optimizer *o, const vlorpi_slot *slot, const vlorpi_step *step, int64_t t1, int64_t t2)
 {
     const vlorp_optimizer_config *c = &o->config;
-    return step->lr * slot->lr_factor * sqrt(1 - pow(c->beta2, (double)step->t)) / (1 - pow(c->beta1, (double)t1));
+    return step->lr * slot->lr_factor * sqrt(1 - pow(c->beta2, (double)t2)) / (1 - pow(c->beta1, (double)t1));
 }
 
 static void plain_row(void *arg, int64_t row, int64_t col0, int64_t n, const float *mh, float *spare)
@@ -68,7 +68,7 @@ void vlorpi_vlorp_os_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_st
     job j = make_job(o, slot, step, o->config.scale * vlorpi_slot_s(slot), &rng);
     j.update.a = 1;
     j.update.eps = j.eps;
-    j.update.step = (float)eta(o, slot, step, step->t);
+    j.update.step = (float)eta(o, slot, step, step->t, step->t);
     vlorpi_open_sums(o, slot);
     vlorpi_prepare_projection(o, slot);
     vlorpi_backproject(o, slot, slot->grad, os_row, &j);
@@ -94,7 +94,7 @@ void vlorpi_vlorp_ss_step(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_st
     vlorp_rng rng;
     job j = make_job(o, slot, step, 1, &rng);
     j.beta1 = m.forget ? 0.0f : j.beta1;
-    j.update.step = (float)(eta(o, slot, step, m.t1) * o->config.scale * vlorpi_slot_s(slot));
+    j.update.step = (float)(eta(o, slot, step, m.t1, step->t - slot->since) * o->config.scale * vlorpi_slot_s(slot));
     vlorpi_open_sums(o, slot);
     vlorpi_open_moment(o, slot);
     vlorpi_prepare_projection(o, slot);

@@ -206,6 +206,10 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
                        "%s: its rule draws P anew in every step: normal or rademacher, not svd", matrix->name);
         }
         want.narrow = o->config.state_dtype == VLORP_BF16;
+        want.registered = want.proj;
+        if (o->config.adaptive_budget) {
+            VLORP_TRY(vlorpi_division_check_new(o, &want, matrix->name, err));
+        }
     }
     want.in_codes = want.traits->codes && want.n * want.m >= VLORPI_LEAST_CODED;
     return append(o, &want, matrix->name, id, err);

@@ -37,6 +37,7 @@ typedef struct vlorpi_rule_traits {
     vlorpi_fate fate;
     bool fresh;            /* S has a P of its own in every step; update_gap is that of the moment's */
     bool limited;          /* keeps the norm of its last update */
+    bool adapts;           /* its matrices may share a pool of bytes (adaptive_budget) */
     bool fine;             /* takes factors from 1 on alone */
 } vlorpi_rule_traits;
 

@@ -1,6 +1,8 @@
 /* The state as bytes (docs/library.md).  All numbers little-endian.
  *
  *   header    64 bytes: magic, version, its own size, the size of a record, the counts, the steps taken
+ *             under adaptive_budget (minor version 2) 24 bytes more for each matrix that is divided:
+ *             budget, since, and the norm's sum as a double
  *   records   one per tensor: name hash, field, dtype, shape, bytes
  *   tensors   in the order of the records, each padded to 8 bytes
  *   checksum  8 bytes, from minor version 1 on: FNV-1a over everything before it, in 64-bit words
@@ -17,9 +19,11 @@ enum {
     MAJOR = 1,
     MINOR = 1,
     MINOR_WITH_CHECKSUM = 1,
+    MINOR_WITH_DIVISION = 2, /* written under adaptive_budget alone */
     HEADER_BYTES = 64,
+    DIVISION_BYTES = 24,
     RECORD_BYTES = 64,
-    LARGEST_HEADER = 4096, /* of a newer minor version */
+    LARGEST_HEADER = 1 << 24,
     LARGEST_RECORD = 1024,
     CHECKSUM_BYTES = 8
 };
@@ -79,14 +83,23 @@ static vlorp_status move_in(stream *s, void *bytes, size_t n, vlorp_err *err)
     return VLORP_OK;
 }
 
+static uint32_t header_bytes(const vlorp_optimizer *o)
+{
+    uint32_t n_bytes = HEADER_BYTES;
+    for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        n_bytes += vlorpi_slot_adapts(o, slot) ? DIVISION_BYTES : 0;
+    }
+    return n_bytes;
+}
+
 /* Sizes, the step, and the settings that two handles must agree on besides their tensors. */
 static void make_header(unsigned char h[HEADER_BYTES], const vlorp_optimizer *o, uint64_t n_bytes)
 {
     memset(h, 0, HEADER_BYTES);
     memcpy(h, MAGIC, sizeof MAGIC);
     put(h + 8, MAJOR, 2);
-    put(h + 10, MINOR, 2);
-    put(h + 12, HEADER_BYTES, 4);
+    put(h + 10, o->config.adaptive_budget ? MINOR_WITH_DIVISION : MINOR, 2);
+    put(h + 12, header_bytes(o), 4);
     put(h + 16, RECORD_BYTES, 4);
     put(h + 20, (uint64_t)vlorp_optimizer_n_tensors(o), 4);
     put(h + 24, n_bytes, 8);
@@ -94,6 +107,24 @@ static void make_header(unsigned char h[HEADER_BYTES], const vlorp_optimizer *o,
     put(h + 40, o->config.seed, 8);
     put(h + 48, (uint64_t)o->config.update_gap, 8);
     put(h + 56, (uint64_t)o->config.momentum, 4);
+    put(h + 60, o->config.adaptive_budget, 4);
+}
+
+static vlorp_status save_divisions(const vlorp_optimizer *o, stream *s, vlorp_err *err)
+{
+    for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        unsigned char bytes[DIVISION_BYTES];
+        uint64_t norm_sum;
+        if (!vlorpi_slot_adapts(o, slot)) {
+            continue;
+        }
+        memcpy(&norm_sum, &slot->norm_sum, sizeof norm_sum);
+        put(bytes, (uint64_t)slot->proj.M, 8);
+        put(bytes + 8, (uint64_t)slot->since, 8);
+        put(bytes + 16, norm_sum, 8);
+        VLORP_TRY(move_out(s, bytes, sizeof bytes, err));
+    }
+    return VLORP_OK;
 }
 
 static void make_record(unsigned char r[RECORD_BYTES], const vlorp_state_tensor *t)
@@ -128,7 +159,7 @@ vlorp_status vlorp_optimizer_state_size(const vlorp_optimizer *o, uint64_t *n_by
     if (!o->committed) {
         VLORP_FAIL(err, VLORP_E_STATE, "the optimizer has no state before commit");
     }
-    return total_bytes(o, HEADER_BYTES, RECORD_BYTES, true, n_bytes, err);
+    return total_bytes(o, header_bytes(o), RECORD_BYTES, true, n_bytes, err);
 }
 
 static vlorp_status check_saving(const vlorp_optimizer *o, vlorp_err *err)
@@ -157,6 +188,7 @@ vlorp_status vlorp_optimizer_save(const vlorp_optimizer *o, vlorp_write *write, 
     unsigned char header[HEADER_BYTES];
     make_header(header, o, n_bytes);
     VLORP_TRY(move_out(&s, header, sizeof header, err));
+    VLORP_TRY(save_divisions(o, &s, err));
     int n = vlorp_optimizer_n_tensors(o);
     vlorp_state_tensor t;
     for (int i = 0; i < n; i++) {
@@ -179,6 +211,7 @@ vlorp_status vlorp_optimizer_save(const vlorp_optimizer *o, vlorp_write *write, 
 /* What a header says, checked. */
 typedef struct head {
     uint32_t header_bytes, record_bytes;
+    uint64_t n_bytes;
     bool has_checksum;
     int64_t steps_taken;
 } head;
@@ -215,12 +248,14 @@ static vlorp_status parse_header(const vlorp_optimizer *o, const unsigned char h
         get(h + 56, 4) != (uint64_t)o->config.momentum) {
         VLORP_FAIL(err, VLORP_E_SHAPE, "the state was made with another seed, update gap or momentum policy");
     }
-    uint64_t expected;
-    VLORP_TRY(total_bytes(o, out->header_bytes, out->record_bytes, out->has_checksum, &expected, err));
-    if (get(h + 24, 8) != expected) {
-        VLORP_FAIL(err, VLORP_E_SHAPE, "the state has %llu bytes where this optimizer's has %llu",
-                   (unsigned long long)get(h + 24, 8), (unsigned long long)expected);
+    if ((get(h + 60, 4) != 0) != o->config.adaptive_budget) {
+        VLORP_FAIL(err, VLORP_E_SHAPE, "the state was made %s adaptive_budget",
+                   o->config.adaptive_budget ? "without" : "with");
     }
+    if (out->header_bytes < header_bytes(o)) {
+        VLORP_FAIL(err, VLORP_E_SHAPE, "the state divides its bytes among other matrices");
+    }
+    out->n_bytes = get(h + 24, 8);
     return VLORP_OK;
 }
 
@@ -235,13 +270,32 @@ static vlorp_status skip(stream *s, size_t n, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* Header and records: everything that is compared before the first tensor is touched. */
-static vlorp_status load_head(const vlorp_optimizer *o, stream *s, head *said, vlorp_err *err)
+/* The division that the state was saved with, into next_division. */
+static vlorp_status load_divisions(vlorp_optimizer *o, stream *s, vlorp_err *err)
 {
-    unsigned char header[HEADER_BYTES];
-    VLORP_TRY(move_in(s, header, sizeof header, err));
-    VLORP_TRY(parse_header(o, header, said, err));
-    VLORP_TRY(skip(s, said->header_bytes - HEADER_BYTES, err));
+    for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
+        unsigned char bytes[DIVISION_BYTES];
+        vlorp_division *d = &slot->next_division;
+        if (vlorpi_slot_adapts(o, slot)) {
+            VLORP_TRY(move_in(s, bytes, sizeof bytes, err));
+            uint64_t norm_sum = get(bytes + 16, 8);
+            *d = (vlorp_division){.budget = (int64_t)get(bytes, 8), .since = (int64_t)get(bytes + 8, 8)};
+            memcpy(&d->norm_sum, &norm_sum, sizeof norm_sum);
+        }
+    }
+    vlorp_status status = vlorpi_division_check_next(o, err);
+    return status == VLORP_E_ARG ? vlorpi_err_set(err, VLORP_E_FORMAT, "the state's division of bytes is damaged") : status;
+}
+
+/* The tensors' records against this optimizer's, as it is divided now. */
+static vlorp_status load_records(const vlorp_optimizer *o, stream *s, const head *said, vlorp_err *err)
+{
+    uint64_t expected;
+    VLORP_TRY(total_bytes(o, said->header_bytes, said->record_bytes, said->has_checksum, &expected, err));
+    if (said->n_bytes != expected) {
+        VLORP_FAIL(err, VLORP_E_SHAPE, "the state has %llu bytes where this optimizer's has %llu",
+                   (unsigned long long)said->n_bytes, (unsigned long long)expected);
+    }
     for (int i = 0; i < vlorp_optimizer_n_tensors(o); i++) {
         vlorp_state_tensor t;
         unsigned char record[RECORD_BYTES];
@@ -255,6 +309,27 @@ static vlorp_status load_head(const vlorp_optimizer *o, stream *s, head *said, v
         VLORP_TRY(skip(s, said->record_bytes - RECORD_BYTES, err));
     }
     return VLORP_OK;
+}
+
+/* Header and records: everything that is compared before the first tensor is touched.  On VLORP_OK the optimizer is
+ * divided as the state was, and what was before stands in next_division: vlorpi_division_swap takes it back. */
+static vlorp_status load_head(vlorp_optimizer *o, stream *s, head *said, vlorp_err *err)
+{
+    unsigned char header[HEADER_BYTES];
+    VLORP_TRY(move_in(s, header, sizeof header, err));
+    VLORP_TRY(parse_header(o, header, said, err));
+    if (!o->config.adaptive_budget) {
+        VLORP_TRY(skip(s, said->header_bytes - HEADER_BYTES, err));
+        return load_records(o, s, said, err);
+    }
+    VLORP_TRY(load_divisions(o, s, err));
+    VLORP_TRY(skip(s, said->header_bytes - header_bytes(o), err));
+    vlorpi_division_swap(o);
+    vlorp_status status = load_records(o, s, said, err);
+    if (status != VLORP_OK) {
+        vlorpi_division_swap(o);
+    }
+    return status;
 }
 
 static vlorp_status load_tensors(const vlorp_optimizer *o, stream *s, const head *said, vlorp_err *err)
@@ -335,17 +410,18 @@ vlorp_status vlorp_optimizer_save_buffer(const vlorp_optimizer *o, void *buffer,
 }
 
 /* Length and checksum are checked before the first tensor is touched. */
-static vlorp_status check_buffer(const vlorp_optimizer *o, const void *buffer, size_t n_bytes, vlorp_err *err)
+static vlorp_status check_buffer(vlorp_optimizer *o, const void *buffer, size_t n_bytes, vlorp_err *err)
 {
     window w = {.source = buffer, .n_bytes = n_bytes};
     stream s = {.read = read_window, .ctx = &w, .sum = vlorpi_checksum_begin(0)};
     head said;
     VLORP_TRY(load_head(o, &s, &said, err));
-    uint64_t wanted;
-    VLORP_TRY(total_bytes(o, said.header_bytes, said.record_bytes, said.has_checksum, &wanted, err));
-    if (wanted != n_bytes) {
+    if (o->config.adaptive_budget) {
+        vlorpi_division_swap(o);
+    }
+    if (said.n_bytes != n_bytes) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "the state has %zu bytes; it should have %llu", n_bytes,
-                   (unsigned long long)wanted);
+                   (unsigned long long)said.n_bytes);
     }
     if (said.has_checksum) {
         size_t body = n_bytes - CHECKSUM_BYTES;

@@ -67,6 +67,7 @@ vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vl
         o->steps_taken++;
         o->reduced = false;
         r.counted = true;
+        r.n_redivided = vlorpi_division_step(o, step->grad_scale);
     } else {
         VLORP_TRY(vlorp_optimizer_discard(o, err));
     }

@@ -106,6 +106,10 @@ static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
 {
     const vlorpi_train_settings *s = &job->settings;
     const vlorpi_optimizer_row *row = vlorpi_optimizer_find(s->optimizer);
+    if (s->adaptive_budget && !vlorpi_optimizer_projects(s->optimizer)) {
+        VLORP_FAIL(err, VLORP_E_ARG, "--adaptive_budget: %s projects nothing, so there is no budget to divide",
+                   vlorpi_optimizer_text(s->optimizer));
+    }
     vlorp_optimizer_config config = vlorp_optimizer_config_default();
     vlorpi_job_size_method(job);
     config.seed = s->seed;
@@ -119,6 +123,7 @@ static vlorp_status make_optimizer(vlorpi_job *job, vlorp_err *err)
     }
     config.scale = (float)job->sizes.scale;
     config.update_gap = job->sizes.update_gap;
+    config.adaptive_budget = s->adaptive_budget;
     config.momentum = s->momentum;
     config.rounding = s->rounding;
     config.state_dtype = s->state_dtype;

@@ -172,6 +172,29 @@ static void put_settings(FILE *out, const vlorpi_job *job)
                   job->exec.n_threads, job->kernels->name);
 }
 
+/* --adaptive_budget: what is in force in the end. */
+static void put_division(FILE *out, const vlorpi_job *job)
+{
+    if (!job->settings.adaptive_budget) {
+        return;
+    }
+    (void)fputs("<h2>The budget as it is divided now</h2>\n<table><tr><th>matrix</th><th class=\"n\">shape</th>"
+                "<th class=\"n\">c</th><th class=\"n\">r</th><th class=\"n\">M</th></tr>\n", out);
+    for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer); id++) {
+        vlorp_parameter_info info;
+        if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) != VLORP_OK || info.projection.M == 0) {
+            continue;
+        }
+        const vlorp_projection_used *p = &info.projection;
+        (void)fputs("<tr><td>", out);
+        put_text(out, info.name);
+        (void)fprintf(out, "</td><td class=\"n\">%" PRId64 " x %" PRId64 "</td><td class=\"n\">%" PRId64
+                      "</td><td class=\"n\">%" PRId64 "</td><td class=\"n\">%" PRId64 "%s</td></tr>\n",
+                      info.n, info.m, p->c, p->r, p->M, p->exact ? " (exact)" : "");
+    }
+    (void)fputs("</table>\n", out);
+}
+
 static void put_all(FILE *out, const vlorpi_job *job, const vlorpi_run_folder *folder, const curves *c)
 {
     (void)fputs("<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
@@ -193,6 +216,7 @@ static void put_all(FILE *out, const vlorpi_job *job, const vlorpi_run_folder *f
     vlorpi_plot_draw(out, "Tokens per second", &c->speed, NULL, "");
     (void)fputs("</div>\n", out);
     put_memory(out, job);
+    put_division(out, job);
     put_settings(out, job);
     (void)fputs("</body></html>\n", out);
 }

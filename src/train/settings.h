@@ -62,6 +62,7 @@ typedef struct vlorpi_train_settings {
     vlorpi_optimizer_name optimizer;
     vlorp_projection projection; /* side, factor, rank, budget, strict: docs/method.md section 2 */
     int distribution;            /* a vlorp_distribution, or AUTO: the optimizer's */
+    bool adaptive_budget;        /* what the matrices share is divided anew at each refresh */
     int64_t update_proj_gap;     /* or AUTO */
     vlorp_momentum momentum;
     double scale;                /* 0: the optimizer's */

@@ -201,7 +201,20 @@ static vlorp_schedule schedule_of(const vlorpi_job *job)
     return schedule;
 }
 
-/* What the run's hints begin with: the first matrix that is projected stands for all. */
+/* Hints speak of the projection of the first matrix that has one: it stands for all. */
+static void find_projection(const vlorpi_job *job, vlorpi_signs_run *run)
+{
+    run->is_projected = false;
+    for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer) && !run->is_projected; id++) {
+        vlorp_parameter_info info;
+        if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) == VLORP_OK && !info.is_vector &&
+            info.projection.M > 0 && !info.projection.exact) {
+            run->is_projected = true;
+            run->projection = info.projection;
+        }
+    }
+}
+
 static void begin_signs(trainer *t)
 {
     const vlorpi_job *job = &t->job;
@@ -209,15 +222,29 @@ static void begin_signs(trainer *t)
                             .warmup_steps = job->sizes.warmup_steps,
                             .update_gap = job->sizes.update_gap,
                             .is_svd = job->sizes.projection.distribution == VLORP_SVD};
-    for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer) && !run.is_projected; id++) {
+    find_projection(job, &run);
+    vlorpi_signs_begin(&t->signs, &run);
+}
+
+/* One line on what --adaptive_budget did; the report has the whole table. */
+static void tell_division(trainer *t, int64_t step, int64_t n_changed)
+{
+    const vlorpi_job *job = &t->job;
+    vlorp_parameter_info least = {0};
+    vlorp_parameter_info most = {0};
+    int n = 0;
+    for (int id = 0; id < vlorp_optimizer_n_parameters(job->optimizer); id++) {
         vlorp_parameter_info info;
-        if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) == VLORP_OK && !info.is_vector &&
-            info.projection.M > 0 && !info.projection.exact) {
-            run.is_projected = true;
-            run.projection = info.projection;
+        if (vlorp_optimizer_parameter(job->optimizer, id, &info, NULL) == VLORP_OK && info.projection.M > 0) {
+            least = n == 0 || info.projection.M < least.projection.M ? info : least;
+            most = n == 0 || info.projection.M > most.projection.M ? info : most;
+            n++;
         }
     }
-    vlorpi_signs_begin(&t->signs, &run);
+    vlorpi_log_info(job->log, "after step %" PRId64 " the budget is divided anew: %" PRId64 " of %d matrices changed, M from %"
+                    PRId64 " (%s) to %" PRId64 " (%s)", step, n_changed, n, least.projection.M, least.name,
+                    most.projection.M, most.name);
+    find_projection(job, &t->signs.run);
 }
 
 static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
@@ -261,6 +288,9 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
         .memory_bytes = vlorpi_mem_now(job->mem).total_bytes,
     };
     VLORP_TRY(vlorpi_metrics_step(&t->metrics, &line, err));
+    if (result.n_redivided > 0) {
+        tell_division(t, step + 1, result.n_redivided);
+    }
     char hint[VLORPI_SIGNS_TEXT_BYTES];
     if (vlorpi_signs_see(&t->signs, &line, hint, sizeof hint)) {
         vlorpi_log_info(job->log, "hint: %s", hint);

@@ -129,7 +129,6 @@ static void test_mistakes(void **state)
     refuses(train, "m --proj_type svd --proj_matrix_dist normal", "--proj_type: svd, but --proj_matrix_dist says normal", NULL);
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);
-    refuses(train, "m --adaptive_budget", "this version does not have it", NULL);
     refuses(train, "m --device cuda", "this version does not have it; it has cpu", NULL);
     refuses(train, "m --memory_limit 12parsecs", "is not a size", NULL);
     refuses(train, "m n", "n: one argument too many", NULL);

@@ -179,6 +179,12 @@ class Exact(ResumeTest):
                          ["--factor", "1/4", "--rank", "8"], ["--state_dtype", "bfloat16", "--dtype", "bfloat16"]):
             self.compare(*settings)
 
+    def test_adaptive_budget(self):
+        """Cut inside a window, and right after a new division."""
+        for cut, settings in ((5, ["--momentum", "transport"]), (6, ["--optimizer", "vlorp-ss", "--state_dtype", "bfloat16"]),
+                              (7, ["--optimizer", "vlorp-sgd"])):
+            self.compare("--adaptive_budget", *settings, cut=cut)
+
     def test_any_cut(self):
         for cut in (1, 3, 4, 9):  # before, at and after a projection and an evaluation
             self.compare(cut=cut)

@@ -167,6 +167,31 @@ class RunFiles(ProgramTest):
             self.assertEqual(heights[i] < heights[i + 1], losses[i] > losses[i + 1])
         self.assertEqual(os.path.exists(f"{folder}/report.html.partial"), False)
 
+    def test_adaptive_budget(self):
+        """Each new division is told; the report lists the last, whose bytes are those of equal budgets."""
+        folder = self.path("run")
+        code, _, err = run(*self.words(folder, "--num_training_steps", "5", "--update_proj_gap", "2", "--adaptive_budget"))
+        self.assertEqual(code, 0, err)
+        told = re.findall(r"after step (\d+) the budget is divided anew: (\d+) of 35 matrices changed, M from (\d+) .* to (\d+)",
+                          err.decode())
+        self.assertEqual([int(line[0]) for line in told], [2, 4])
+        with open(f"{folder}/report.html", encoding="utf-8") as file:
+            rows = re.findall(r'<tr><td>(model[^<]*)</td><td class="n">(\d+) x (\d+)</td><td class="n">(\d+)</td>'
+                              r'<td class="n">(\d+)</td><td class="n">(\d+)', file.read())
+        self.assertEqual(len(rows), 35)
+        budgets = [int(row[5]) for row in rows]
+        self.assertEqual([min(budgets), max(budgets)], [int(x) for x in told[-1][2:]])
+        self.assertGreater(len(set(budgets)), 3)
+        spent = sum(max(int(n), int(m)) * M for (_, n, m, _, _, _), M in zip(rows, budgets))
+        there = sum(max(int(n), int(m)) * 16 for _, n, m, _, _, _ in rows)
+        self.assertLessEqual(spent, there)
+        self.assertGreater(spent, 0.98 * there)
+        for words, text in ((["--optimizer", "adamw"], "adamw projects nothing"), (["--proj_type", "svd"], "not svd"),
+                            (["--factor", "1/2", "--rank", "32"], "factors from 1 on")):
+            code, _, err = run(*self.words(folder, "--adaptive_budget", "--overwrite", *words))
+            self.assertIn(code, (1, 2))
+            self.assertIn(text, err.decode())
+
     def test_report_while_it_runs(self):
         """Every checkpoint brings the report up to date."""
         folder = self.path("run")

@@ -118,6 +118,30 @@ def squared_norm(S, P, side, distribution):
     return d / r * np.trace(np.linalg.solve(P.T @ P, Q))
 
 
+def budgets_of(s_dim):
+    """M that adaptive_budget may choose: three significant bits, and s_dim itself."""
+    return [M for M in range(1, s_dim) if M < 8 or M % 2 ** (M.bit_length() - 3) == 0] + [s_dim]
+
+
+def divide(norms, s_dims, u_dims, factors, bytes_of, pools):
+    """docs/method.md section 4: M ~ q, rounded upwards in the order of q^2 / (M M') as far as the pools go."""
+    squares = [(s + c) * g / u for g, s, u, c in zip(norms, s_dims, u_dims, factors)]
+    ladders = [budgets_of(s) for s in s_dims]
+    place = [0] * len(ladders)
+    while True:
+        best, gain = None, -1.0
+        for i, ladder in enumerate(ladders):
+            if place[i] + 1 == len(ladder):
+                continue
+            there = [ladder[p + (i == k)] for k, (ladder, p) in enumerate(zip(ladders, place))]
+            ratio = squares[i] / (ladder[place[i]] * ladder[place[i] + 1])
+            if ratio > gain and (bytes_of(there) <= np.array(pools)).all():
+                best, gain = i, ratio
+        if best is None:
+            return [ladder[p] for ladder, p in zip(ladders, place)]
+        place[best] += 1
+
+
 class Projected:
     """docs/method.md sections 2 and 4, one matrix under projfactor, vlorp_os, vlorp_ss or vlorp_sgd.
 
@@ -133,6 +157,7 @@ class Projected:
         self.n, self.m = W.shape
         self.t = 0
         self.since = 0  # steps since the momentum's count began
+        self.age = 0    # of v in S's space
         svd = distribution == "svd" and not self.exact
         self.s = 1.0 if svd else 1 / self.r
         u = (self.n if side == "right" else self.m) // self.f
@@ -166,6 +191,17 @@ class Projected:
             B = self.s * old.T @ self.P
             self.ms = self.ms @ B if self.side == "right" else np.einsum("qp,qbj->pbj", B, self.ms)
 
+    def reshape(self, used):
+        """adaptive_budget gave it another M."""
+        self.c, self.r, self.d, self.exact = used.c, used.r, used.d, used.exact
+        self.s = 1 / self.r
+        self.P = self.projection(self.t // self.gap)
+        if self.rule != "vlorp_os":
+            u = self.n if self.side == "right" else self.m
+            shape = (u, self.c, self.r) if self.side == "right" else (self.r, self.c, u)
+            self.ms, self.v = np.zeros(shape), np.zeros(shape)
+            self.since = self.age = 0
+
     def squared_norm(self, G):
         if self.exact:
             return float((G**2).sum())
@@ -180,8 +216,9 @@ class Projected:
         Ghat = up(S, self.P, self.side, s, shape)
         self.t += 1
         self.since += 1
+        self.age += 1
         subspace = self.rule in ("projfactor", "vlorp_ss")
-        eta = lr * math.sqrt(1 - b2**self.t) / (1 - b1**(self.since if subspace else self.t))
+        eta = lr * math.sqrt(1 - b2**(self.age if self.rule == "vlorp_ss" else self.t)) / (1 - b1**(self.since if subspace else self.t))
         fed = Ghat if self.rule == "vlorp_os" else S
         self.ms = b1 * self.ms + (1 - b1) * fed
         self.v = b2 * self.v + (1 - b2) * fed**2

@@ -10,6 +10,7 @@ vlorp_test(test_optim_probe vlorp_optim vlorp_system)
 vlorp_test(test_optim_edges vlorp_optim vlorp_system)
 vlorp_test(test_optim_coarse vlorp_optim vlorp_system)
 vlorp_test(test_optim_lent vlorp_optim vlorp_system)
+vlorp_test(test_optim_division vlorp_optim vlorp_system)
 
 # Every byte read was written: what the sanitizers above do not see.
 find_program(VLORP_VALGRIND valgrind)
@@ -23,7 +24,7 @@ endif()
 # The specification in numpy against the shared library.  A sanitizer's runtime would have to be
 # loaded into Python, so those builds leave it out; the unit tests above run the same code there.
 if(NOT VLORP_SANITIZE)
-  foreach(check optimizer statistics exact_rules baselines)
+  foreach(check optimizer division statistics exact_rules baselines)
     add_test(NAME oracle_${check}
              COMMAND sh -c "exec \"\${VLORP_TEST_PYTHON:-python3}\" \"$@\"" oracle
                      ${PROJECT_SOURCE_DIR}/tests/oracle/check_${check}.py $<TARGET_FILE:vlorp_shared>)

@@ -20,6 +20,7 @@ typedef struct plan_case {
     bool init_random;
     double lora_dropout;
     bool lora_apart; /* model/ is the adapter */
+    bool adaptive_budget;
     int n_threads; /* 0: one, which is quick where others compute too */
 } plan_case;
 
@@ -41,6 +42,10 @@ static const plan_case cases[] = {
      .factor = 1, .rank = 4},
     {.name = "auto batch, evaluated", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES,
      .batch_size = VLORPI_AUTO, .eval_every = 1},
+    {.name = "adaptive budget, two threads", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = EVERYTHING,
+     .batch_size = 4, .adaptive_budget = true, .momentum = VLORP_MOMENTUM_TRANSPORT, .n_threads = 2},
+    {.name = "adaptive budget, vlorp-ss, bf16", .optimizer = VLORPI_OPTIMIZER_VLORP_SS, .dtype = VLORP_BF16,
+     .targets = MATRICES, .batch_size = 2, .factor = 4, .rank = 4, .state_dtype = VLORP_BF16, .adaptive_budget = true},
     {.name = "gguf", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16, .targets = MATRICES,
      .batch_size = 2, .gguf = true},
     {.name = "c = 1/4", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .targets = MATRICES, .batch_size = 4,
@@ -141,7 +146,7 @@ static void run_case(const plan_case *c)
     s.projection.factor = c->factor;
     s.projection.rank = c->rank;
     s.projection.divisor = c->divisor;
-    s.distribution = c->distribution;
+    s.distribution = (int)c->distribution;
     s.momentum = c->momentum;
     s.lora_dropout = c->lora_dropout;
     s.lora_merge = !c->lora_apart;
@@ -149,6 +154,7 @@ static void run_case(const plan_case *c)
     s.num_training_steps = 1;
     s.update_proj_gap = 1; /* the second step draws anew */
     s.state_dtype = c->state_dtype;
+    s.adaptive_budget = c->adaptive_budget;
     s.save_dir = make_run_folder();
     vlorp_exec exec = vlorpi_threads_exec(c->n_threads > 0 ? c->n_threads : 1);
     vlorpi_mem *mem = test_mem();

@@ -51,7 +51,8 @@ class Config(ct.Structure):
                 ("adamw_eps", ct.c_double), ("scale", ct.c_double), ("update_gap", ct.c_int64),
                 ("momentum", ct.c_int), ("rounding", ct.c_int), ("max_tokens", ct.c_int64), ("exec", Exec),
                 ("allocator", Allocator), ("all_reduce", ct.c_void_p), ("all_reduce_ctx", ct.c_void_p),
-                ("cpu_level", ct.c_char_p), ("state_dtype", ct.c_int)]
+                ("cpu_level", ct.c_char_p), ("state_dtype", ct.c_int),
+                ("adaptive_budget", ct.c_bool)]
 
 
 class Matrix(ct.Structure):
@@ -80,7 +81,8 @@ class Step(ct.Structure):
 
 
 class StepResult(ct.Structure):
-    _fields_ = [("grad_norm", ct.c_double), ("clip", ct.c_double), ("counted", ct.c_bool)]
+    _fields_ = [("grad_norm", ct.c_double), ("clip", ct.c_double), ("counted", ct.c_bool),
+                ("n_redivided", ct.c_int64)]
 
 
 class Schedule(ct.Structure):
