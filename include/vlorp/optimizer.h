@@ -84,7 +84,9 @@ typedef struct vlorp_optimizer vlorp_optimizer; /* opaque, owned by the caller *
  *     A matrix of one row or one column has the full second moment this way.
  * adamw8bit (arXiv 2110.02861): adamw, whose m and v are kept as 8-bit codes of the dynamic map, each block of 256
  *     elements of the weight as it is stored divided by its largest magnitude.  The step is made from m and v before
- *     they are rounded.  Below 4096 elements they stay f32. */
+ *     they are rounded.  Below 4096 elements they stay f32.
+ * lomo (arXiv 2306.09782): W <- W - lr decay W;  W <- W - lr g,  as soon as g is complete and not at the step's end:
+ *     see vlorp_optimizer_begin_step.  A parameter that got no gradient in a step is left as it is. */
 typedef enum vlorp_rule {
     VLORP_RULE_PROJFACTOR = 0,
     VLORP_RULE_ADAMW = 1,
@@ -98,7 +100,8 @@ typedef enum vlorp_rule {
     VLORP_RULE_FIRA = 9,
     VLORP_RULE_APOLLO = 10,
     VLORP_RULE_APOLLO_MINI = 11,
-    VLORP_RULE_FLORA = 12
+    VLORP_RULE_FLORA = 12,
+    VLORP_RULE_LOMO = 13
 } vlorp_rule;
 
 /* What becomes of m when P changes (a matrix kept exact has a P that never changes), under projfactor and vlorp_ss. */
@@ -153,6 +156,7 @@ typedef struct vlorp_matrix {
     double lr_factor;            /* multiplies lr                                       1 */
     double weight_decay;         /* decoupled, times lr                                 0 */
     bool lent_gradient;          /* adamw only: see vlorp_optimizer_lend_gradient       false */
+    bool keeps_gradient;         /* lomo only: see vlorp_optimizer_begin_step           false */
 } vlorp_matrix;
 
 VLORP_API vlorp_matrix vlorp_matrix_default(void);
@@ -247,7 +251,7 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_accumulate_vector(vlorp_opt
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_lend_gradient(vlorp_optimizer *optimizer, int id, const void *g,
                                                                    vlorp_dtype dtype, vlorp_err *err);
 
-/* Forgets what was accumulated. */
+/* Forgets what was accumulated, and that a step was begun. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_discard(vlorp_optimizer *optimizer, vlorp_err *err);
 
 /* *norm = the norm of all gradients together, times grad_scale.  A projected matrix enters with an
@@ -273,10 +277,28 @@ typedef struct vlorp_step_result {
 } vlorp_step_result;
 
 /* One optimizer step; gradients are zero afterwards.  result may be NULL.  Errors: as norm, E_ARG for
- * numbers out of range, E_STATE (before commit, a weight not set); on error weights and state are
- * untouched. */
+ * numbers out of range or others than begin_step's, E_STATE (before commit, a weight not set, not begun under lomo);
+ * on error weights and state are untouched. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_step(vlorp_optimizer *optimizer, const vlorp_step *step,
                                                           vlorp_step_result *result, vlorp_err *err);
+
+/* A step whose lr and grad_scale are known before its gradients: what lomo needs, which updates inside the backward
+ * pass and keeps no gradient.  The life of such a step:
+ *   begin_step   the numbers that step will be given; max_grad_norm must be 0 where the rule is lomo
+ *   accumulate*  a lomo parameter takes the one room for a gradient that all of them share (as large as the largest).  One
+ *                registered with keeps_gradient has room of its own: it is for gradients that come in parts between
+ *                which others are updated, as a tied embedding and head have
+ *   step_one     the gradient is complete and the weight was used for the last time in this pass: it is summed over the
+ *                ranks and checked, the weight updated, the room given back.  Nothing to do without a gradient
+ *   step         with the same numbers: updates the rest, lomo parameters that still hold a gradient included
+ * The norm that step and norm tell covers all parameters.  E_NUMERIC in step_one leaves that parameter as it was, but those
+ * that came before it in the step are updated already: discard, and go back to weights that were saved.
+ * Errors of begin_step: E_ARG (numbers out of range, clipping), E_STATE (before commit, begun already, a weight not
+ * set); of step_one: E_ARG (not lomo), E_STATE (not begun), E_NUMERIC, what all_reduce returns; of accumulate*: E_STATE
+ * (not begun; the room is taken by another parameter). */
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_begin_step(vlorp_optimizer *optimizer, const vlorp_step *step,
+                                                                vlorp_err *err);
+VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_step_one(vlorp_optimizer *optimizer, int id, vlorp_err *err);
 
 /* Steps counted so far: the refresh number is this divided by update_gap.  set_ is for resuming, after
  * the state tensors are filled: a P of svd is then taken to be that of this step's refresh, unless
@@ -348,7 +370,7 @@ VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_tensor(const vlorp_optimize
 
 /* The sums accumulated so far: S ([n, c, r] or [r, c, m], of the re-read G), in state_dtype, or the exact
  * gradient.  For tests, and for sums and reductions that the caller does itself: data may be written until norm
- * or step.  E_ARG for a lent gradient. */
+ * or step.  E_ARG for a lent gradient; E_STATE for one of lomo's that is not summed now. */
 VLORP_API VLORP_CHECKED vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *optimizer, int id,
                                                               vlorp_state_tensor *tensor, vlorp_err *err);
 

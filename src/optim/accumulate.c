@@ -49,6 +49,7 @@ static vlorp_status begin(vlorp_optimizer *o, int id, bool vector, int64_t T, vl
     if (vlorpi_slot_is_probed(*slot) && (*slot)->basis_refresh != vlorpi_refresh(o, *slot)) {
         VLORP_FAIL(err, VLORP_E_STATE, "%s: svd needs a probe before this step's first gradient", name);
     }
+    VLORP_TRY(vlorpi_take_room(o, *slot, err));
     (*slot)->holds_sums = true;
     vlorpi_open_sums(o, *slot);
     return VLORP_OK;

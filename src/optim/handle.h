@@ -12,6 +12,7 @@
  *   rules.c       the table of rules                   whole_rules.c       fira and apollo, on the whole gradient
  *   flora.c       flora                              adafactor.c, adamw8bit.c   on the exact gradient
  *   division.c    adaptive_budget
+ *   lomo.c        lomo, and steps that have begun
  */
 #ifndef VLORPI_OPTIM_HANDLE_H
 #define VLORPI_OPTIM_HANDLE_H
@@ -41,6 +42,7 @@ struct vlorpi_slot {
     bool narrow; /* S and m_s are kept in bf16 */
     bool in_codes; /* the moments are kept as 8-bit codes */
     bool is_lent; /* its gradient is the caller's: lent, laid out as the weight; NULL: none in this step */
+    bool shares_gradient; /* its gradient takes the room that all such have in common, while it is summed */
     const void *lent;
     vlorp_dtype lent_dtype;
 
@@ -98,6 +100,7 @@ typedef struct vlorpi_scratch {
     float *gram32;   /* [d, d] */
     double *partial; /* [n_partial]: parts of a sum of squares */
     float *columns;  /* [VLORPI_WEIGHT_CHUNKS + 1, width]: parts of adafactor's column sums, and their roots */
+    float *shared_grad; /* of the one parameter of lomo in work; booked as a gradient */
     vlorpi_code_map *maps; /* [2]: of signed and unsigned codes */
     void *gemm;
     int64_t row_stride;
@@ -127,6 +130,11 @@ struct vlorp_optimizer {
 
     int n_probes;         /* begun and not ended */
     int64_t probe_floats; /* of scratch.tile, from its beginning, that they take */
+
+    bool begun;           /* begin_step ran */
+    vlorp_step begun_step;
+    const vlorpi_slot *sharer; /* whose gradient is in shared_grad; NULL: nobody's */
+    double taken_squares; /* of gradients that were taken in this step already */
 
     int64_t steps_taken;
     bool reduced;      /* norm ran: gradients are summed over ranks and no more may come */
@@ -297,6 +305,22 @@ vlorp_status vlorpi_check_rows(const vlorpi_slot *slot, const int32_t *ids, int6
 enum { VLORPI_LENT_PIECE = 4 * VLORPI_OPTIM_DRAWS };
 /* out [n] = elements [first, first + n) of the gradient that is lent. */
 void vlorpi_read_lent(float *out, const vlorpi_slot *slot, int64_t first, int64_t n);
+/* Whether there is no gradient to read in this step: not lent, or taken already. */
+static inline bool vlorpi_slot_is_absent(const vlorpi_slot *slot)
+{
+    return (slot->is_lent && slot->lent == NULL) || (slot->traits->at_once && !slot->holds_sums);
+}
+/* Whether the parameter may be summed into now; takes the shared room for it. */
+vlorp_status vlorpi_take_room(vlorp_optimizer *optimizer, const vlorpi_slot *slot, vlorp_err *err);
+/* Ends a step that was begun. */
+void vlorpi_forget_begun(vlorp_optimizer *optimizer);
+/* The checks of step and begin_step. */
+vlorp_status vlorpi_check_step(const vlorp_optimizer *optimizer, const vlorp_step *step, vlorp_err *err);
+/* Updates one parameter; its gradient is gone afterwards. */
+void vlorpi_step_slot(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+/* The sum of squares of an exact gradient. */
+double vlorpi_exact_squares(const vlorp_optimizer *optimizer, const vlorpi_slot *slot);
+
 /* Forgets every lent gradient. */
 void vlorpi_return_lent(vlorp_optimizer *optimizer);
 
@@ -446,6 +470,7 @@ void vlorpi_apollo_mini_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, cons
 void vlorpi_flora_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_adamw_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_adamw8bit_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
+void vlorpi_lomo_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 void vlorpi_adafactor_step(vlorp_optimizer *optimizer, vlorpi_slot *slot, const vlorpi_step *step);
 
 /* AdamW's numbers for this step. */

@@ -68,7 +68,7 @@ static void slot_layout(vlorpi_slot *slot, cursor *c, bool real)
 {
     const vlorpi_rule_traits *rule = slot->traits;
     cursor *state = &c[VLORP_MEMORY_OPTIMIZER_STATE];
-    int64_t n_grad = slot->is_lent ? 0 : vlorpi_slot_gradient_elements(slot);
+    int64_t n_grad = slot->is_lent || slot->shares_gradient ? 0 : vlorpi_slot_gradient_elements(slot);
     float *grad = NULL;
     float *moment = NULL;
     float *moment2 = NULL;
@@ -311,9 +311,12 @@ static vlorpi_scratch scratch_layout(const vlorp_optimizer *o, cursor *c)
  * the pools begin. */
 static vlorpi_scratch walk(const vlorp_optimizer *o, cursor *c, bool real, size_t pool_begin[VLORP_MEMORY_N_CLASSES])
 {
+    int64_t shared = 0;
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         slot_layout(slot, c, real);
+        shared = slot->shares_gradient ? vlorpi_max(shared, vlorpi_slot_gradient_elements(slot)) : shared;
     }
+    float *shared_grad = take_f32(&c[VLORP_MEMORY_GRADIENTS], shared);
     for (int i = 0; i < VLORP_MEMORY_N_CLASSES; i++) {
         pool_begin[i] = c[i].used;
     }
@@ -323,7 +326,9 @@ static vlorpi_scratch walk(const vlorp_optimizer *o, cursor *c, bool real, size_
         }
     }
     (void)take(&c[VLORP_MEMORY_OTHER], o->n_slots, sizeof(vlorpi_slot *));
-    return scratch_layout(o, &c[VLORP_MEMORY_WORKSPACE]);
+    vlorpi_scratch s = scratch_layout(o, &c[VLORP_MEMORY_WORKSPACE]);
+    s.shared_grad = shared_grad;
+    return s;
 }
 
 static vlorp_status count(const vlorp_optimizer *o, size_t bytes[VLORP_MEMORY_N_CLASSES], vlorp_err *err)
@@ -418,6 +423,7 @@ vlorp_status vlorp_optimizer_commit(vlorp_optimizer *o, vlorp_err *err)
     o->slots = o->blocks[VLORP_MEMORY_OTHER];
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         o->slots[slot->id] = slot;
+        slot->grad = slot->shares_gradient ? o->scratch.shared_grad : slot->grad;
     }
     share_wide(o);
     if (!o->gemm_is_borrowed) {
@@ -444,6 +450,7 @@ vlorp_status vlorp_optimizer_discard(vlorp_optimizer *o, vlorp_err *err)
     o->n_probes = 0;
     o->probe_floats = 0;
     vlorpi_return_lent(o);
+    vlorpi_forget_begun(o);
     o->reduced = false;
     o->bad_slot = -1;
     return VLORP_OK;

@@ -152,7 +152,7 @@ double vlorpi_sum_squares(const vlorp_optimizer *o, const float *x, int64_t n)
     return add_up(&q);
 }
 
-static double exact_norm(const vlorp_optimizer *o, const vlorpi_slot *slot)
+double vlorpi_exact_squares(const vlorp_optimizer *o, const vlorpi_slot *slot)
 {
     squares q = {.o = o, .lender = slot->is_lent ? slot : NULL, .x = slot->grad, .n = slot->n * slot->m};
     return add_up(&q);
@@ -163,7 +163,7 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
 {
     if (o->config.all_reduce != NULL) {
         for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-            if (slot->is_lent) {
+            if (slot->is_lent || vlorpi_slot_is_absent(slot)) {
                 continue;
             }
             vlorpi_open_sums(o, slot);
@@ -172,13 +172,13 @@ static vlorp_status reduce(vlorp_optimizer *o, vlorp_err *err)
             vlorpi_close_sums(o, slot);
         }
     }
-    o->norm_sum = 0;
+    o->norm_sum = o->taken_squares;
     o->bad_slot = -1;
     for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-        if (slot->is_lent && slot->lent == NULL) {
+        if (vlorpi_slot_is_absent(slot)) {
             continue;
         }
-        double squared = vlorpi_slot_keeps_sums(slot) ? projected_norm(o, slot) : exact_norm(o, slot);
+        double squared = vlorpi_slot_keeps_sums(slot) ? projected_norm(o, slot) : vlorpi_exact_squares(o, slot);
         if (!isfinite(squared) && o->bad_slot < 0) {
             o->bad_slot = slot->id;
         }

@@ -211,6 +211,10 @@ vlorp_status vlorp_optimizer_add_matrix(vlorp_optimizer *o, const vlorp_matrix *
             VLORP_TRY(vlorpi_division_check_new(o, &want, matrix->name, err));
         }
     }
+    if (matrix->keeps_gradient && !want.traits->at_once) {
+        VLORP_FAIL(err, VLORP_E_ARG, "%s: keeps_gradient is lomo's; other rules keep theirs", matrix->name);
+    }
+    want.shares_gradient = want.traits->at_once && !matrix->keeps_gradient;
     want.in_codes = want.traits->codes && want.n * want.m >= VLORPI_LEAST_CODED;
     return append(o, &want, matrix->name, id, err);
 }
@@ -416,6 +420,9 @@ vlorp_status vlorp_optimizer_gradient(const vlorp_optimizer *o, int id, vlorp_st
     }
     if (slot->is_lent) {
         VLORP_FAIL(err, VLORP_E_ARG, "%s: its gradient is lent by the caller", slot->name);
+    }
+    if (slot->shares_gradient && o->sharer != slot) {
+        VLORP_FAIL(err, VLORP_E_STATE, "%s holds no gradient", slot->name);
     }
     *tensor = (vlorp_state_tensor){
         .parameter = slot->name, .field = "gradient", .data = slot->grad, .dtype = VLORP_F32};

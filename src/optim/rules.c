@@ -21,6 +21,7 @@ static const vlorpi_rule_traits table[] = {
                               .row_column_sums = true, .sums_are_means = true},
     [VLORP_RULE_ADAMW8BIT] = {.step = vlorpi_adamw8bit_step, .gradient = VLORPI_SHAPE_WEIGHT,
                               .moment = VLORPI_SHAPE_WEIGHT, .moment2 = VLORPI_SHAPE_WEIGHT, .codes = true},
+    [VLORP_RULE_LOMO] = {.step = vlorpi_lomo_step, .gradient = VLORPI_SHAPE_WEIGHT, .at_once = true},
     /* GaLore is Adam on S with a P from svd: its own row, because its moments stay as they are at a new P */
     [VLORP_RULE_GALORE] = {.step = vlorpi_vlorp_ss_step, .projects = true, .gradient = VLORPI_SHAPE_SUMS,
                            .moment = VLORPI_SHAPE_SUMS, .moment2 = VLORPI_SHAPE_SUMS, .fate = VLORPI_FATE_KEEP},

@@ -34,6 +34,7 @@ typedef struct vlorpi_rule_traits {
     bool sums_are_means;   /* of squares */
     bool codes;            /* the moments of all but small parameters are kept as 8-bit codes */
     bool takes_lent;       /* a gradient that stays with the caller */
+    bool at_once;          /* a parameter is updated before the step ends; the step must have begun */
     vlorpi_fate fate;
     bool fresh;            /* S has a P of its own in every step; update_gap is that of the moment's */
     bool limited;          /* keeps the norm of its last update */

@@ -170,6 +170,9 @@ static vlorp_status check_saving(const vlorp_optimizer *o, vlorp_err *err)
     if (o->state_is_torn) {
         VLORP_FAIL(err, VLORP_E_STATE, "the state was loaded in part only; load it again");
     }
+    if (o->begun) {
+        VLORP_FAIL(err, VLORP_E_STATE, "a step has begun: step or discard before saving");
+    }
     for (const vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
         if (slot->holds_sums) {
             VLORP_FAIL(err, VLORP_E_STATE, "%s holds gradients: step or discard before saving", slot->name);

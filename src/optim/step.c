@@ -13,7 +13,7 @@ const vlorp_rng *vlorpi_rounding_rng(const vlorp_optimizer *o, const vlorpi_slot
     return rng;
 }
 
-static vlorp_status check(const vlorp_optimizer *o, const vlorp_step *step, vlorp_err *err)
+vlorp_status vlorpi_check_step(const vlorp_optimizer *o, const vlorp_step *step, vlorp_err *err)
 {
     if (!(step->lr >= 0) || !isfinite(step->lr)) {
         VLORP_FAIL(err, VLORP_E_ARG, "lr %g: it must be finite and not negative", step->lr);
@@ -35,9 +35,9 @@ static vlorp_status check(const vlorp_optimizer *o, const vlorp_step *step, vlor
     return VLORP_OK;
 }
 
-static void step_slot(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *s)
+void vlorpi_step_slot(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *s)
 {
-    if (slot->is_lent && slot->lent == NULL) {
+    if (vlorpi_slot_is_absent(slot)) {
         return;
     }
     slot->traits->step(o, slot, s);
@@ -48,11 +48,29 @@ static void step_slot(vlorp_optimizer *o, vlorpi_slot *slot, const vlorpi_step *
     slot->holds_sums = false;
 }
 
+/* A step that was begun ends with the numbers it began with; lomo's must have been begun. */
+static vlorp_status check_begun(const vlorp_optimizer *o, const vlorp_step *step, vlorp_err *err)
+{
+    const vlorp_step *begun = &o->begun_step;
+    if (o->begun && (step->lr != begun->lr || step->grad_scale != begun->grad_scale ||
+                     step->max_grad_norm != begun->max_grad_norm)) {
+        VLORP_FAIL(err, VLORP_E_ARG, "the step was begun with lr %g, grad_scale %g, max_grad_norm %g", begun->lr,
+                   begun->grad_scale, begun->max_grad_norm);
+    }
+    for (const vlorpi_slot *slot = o->first; slot != NULL && !o->begun; slot = slot->next) {
+        if (slot->traits->at_once && step->grad_scale > 0) {
+            VLORP_FAIL(err, VLORP_E_STATE, "%s: under lomo begin_step comes before the step's gradients", slot->name);
+        }
+    }
+    return VLORP_OK;
+}
+
 vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vlorp_step_result *result,
                                   vlorp_err *err)
 {
     vlorp_step_result r = {.clip = 1};
-    VLORP_TRY(check(o, step, err));
+    VLORP_TRY(vlorpi_check_step(o, step, err));
+    VLORP_TRY(check_begun(o, step, err));
     VLORP_TRY(vlorp_optimizer_norm(o, step->grad_scale, &r.grad_norm, err));
     if (step->grad_scale > 0) {
         VLORP_TRY(vlorpi_probe_whole_gradients(o, err));
@@ -61,9 +79,10 @@ vlorp_status vlorp_optimizer_step(vlorp_optimizer *o, const vlorp_step *step, vl
         }
         vlorpi_step s = {.lr = step->lr, .gradient_scale = step->grad_scale * r.clip, .t = o->steps_taken + 1};
         for (vlorpi_slot *slot = o->first; slot != NULL; slot = slot->next) {
-            step_slot(o, slot, &s);
+            vlorpi_step_slot(o, slot, &s);
         }
         vlorpi_return_lent(o);
+        vlorpi_forget_begun(o);
         o->steps_taken++;
         o->reduced = false;
         r.counted = true;

@@ -18,10 +18,11 @@ import golden_steps as steps
 import vlorp_ctypes as v
 
 GOLDEN = pathlib.Path(__file__).resolve().parents[1] / "golden" / "data" / "exact_rules.npz"
-RULES = {"adafactor": v.ADAFACTOR, "adamw8bit": v.ADAMW8BIT}
+RULES = {"adafactor": v.ADAFACTOR, "adamw8bit": v.ADAMW8BIT, "lomo": v.LOMO}
 # Norm of the difference over the norm of all updates so far.  8-bit moments: where a quotient lies between two codes
-# to the last bit, one of a few thousand falls to the other side.
-LIMITS = {"adafactor": 2e-6, "adamw8bit": 1e-4}
+# to the last bit, one of a few thousand falls to the other side.  lomo's updates here are a thousandth of the weights, and
+# both round those to float32.
+LIMITS = {"adafactor": 2e-6, "adamw8bit": 1e-4, "lomo": 1e-4}
 failures = []
 
 
@@ -30,16 +31,21 @@ def check(library, golden, rule, level, transposed):
     handle = v.Optimizer(library, cpu_level=level, adamw_eps=1e-8)
     start = steps.weights()
     weights = {name: np.atleast_2d(w).copy() for name, w in start.items()}
-    numbers = {name: handle.add(name, w, rule=RULES[rule], decay=steps.DECAY if start[name].ndim > 1 else 0.0,
-                                transposed=transposed) for name, w in weights.items()}
+    numbers = {name: handle.add(name, w, rule=RULES[rule], transposed=transposed,
+                                decay=steps.DECAY if start[name].ndim > 1 or rule == "lomo" else 0.0)
+               for name, w in weights.items()}
     handle.commit()
     worst = 0.0
     for k in range(steps.STEPS):
         gradients = steps.gradients(k)
+        if rule == "lomo":
+            handle.begin_step(steps.lr(k))
         for name, number in numbers.items():
             g = 0.5 * np.atleast_2d(gradients[name])
             for _ in range(2):
                 handle.accumulate(number, g)
+            if rule == "lomo":
+                handle.step_one(number)
         handle.step(steps.lr(k))
         for name, w in weights.items():
             if k + 1 not in steps.STORED:

@@ -11,6 +11,7 @@ vlorp_test(test_optim_edges vlorp_optim vlorp_system)
 vlorp_test(test_optim_coarse vlorp_optim vlorp_system)
 vlorp_test(test_optim_lent vlorp_optim vlorp_system)
 vlorp_test(test_optim_division vlorp_optim vlorp_system)
+vlorp_test(test_optim_lomo vlorp_optim vlorp_system)
 
 # Every byte read was written: what the sanitizers above do not see.
 find_program(VLORP_VALGRIND valgrind)

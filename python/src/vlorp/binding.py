@@ -16,7 +16,7 @@ F32, BF16 = 0, 1
 AUTO, LEFT, RIGHT = 0, 1, 2
 NORMAL, RADEMACHER, SVD = 0, 1, 2
 PROJFACTOR, ADAMW, VLORP_OS, VLORP_SS, VLORP_SGD, SGD, ADAFACTOR, ADAMW8BIT = range(8)
-GALORE, FIRA, APOLLO, APOLLO_MINI, FLORA = range(8, 13)
+GALORE, FIRA, APOLLO, APOLLO_MINI, FLORA, LOMO = range(8, 14)
 RESET, TRANSPORT, KEEP = 0, 1, 2
 STOCHASTIC, NEAREST = 0, 1
 CONSTANT, LINEAR, COSINE, COSINE_RESTARTS = range(4)
@@ -58,7 +58,8 @@ class Config(ct.Structure):
 class Matrix(ct.Structure):
     _fields_ = [("name", ct.c_char_p), ("n", ct.c_int64), ("m", ct.c_int64), ("ld", ct.c_int64), ("dtype", ct.c_int),
                 ("transposed", ct.c_bool), ("weight", ct.c_void_p), ("rule", ct.c_int), ("projection", Projection),
-                ("lr_factor", ct.c_double), ("weight_decay", ct.c_double), ("lent_gradient", ct.c_bool)]
+                ("lr_factor", ct.c_double), ("weight_decay", ct.c_double), ("lent_gradient", ct.c_bool),
+                ("keeps_gradient", ct.c_bool)]
 
 
 class Vector(ct.Structure):
@@ -271,6 +272,14 @@ class Handle:
 
     def discard(self) -> None:
         self.call("discard")
+
+    def begin_step(self, lr: float, grad_scale: float = 1.0) -> None:
+        """Under lomo, before the step's first gradient; step is then given the same numbers."""
+        self.call("begin_step", ct.byref(Step(lr, grad_scale, 0.0)))
+
+    def step_one(self, number: int) -> None:
+        """Updates a parameter of lomo now."""
+        self.call("step_one", number)
 
     def step(self, lr: float, grad_scale: float = 1.0, max_grad_norm: float = 0.0) -> StepResult:
         result = StepResult()
