@@ -24,12 +24,10 @@ static vlorp_status take_step(vlorpi_job *job, int64_t step, vlorpi_step_sums *s
         return vlorpi_made_up_step(job, job->sizes.max_examples, job->sizes.max_length, sums, err);
     }
     VLORP_TRY(vlorpi_train_accumulate(job, step, sums, err));
-    vlorp_step s = {.lr = job->settings.lr,
-                    .grad_scale = sums->n_targets > 0 ? 1.0 / (double)sums->n_targets : 0,
-                    .max_grad_norm = job->settings.grad_clipping};
+    vlorp_step s = vlorpi_train_update(job, step, sums->n_targets);
     double begin = vlorpi_clock_seconds();
     VLORP_TRY(vlorp_optimizer_step(job->optimizer, &s, NULL, err));
-    sums->seconds.update = vlorpi_clock_seconds() - begin;
+    sums->seconds.update += vlorpi_clock_seconds() - begin;
     return VLORP_OK;
 }
 

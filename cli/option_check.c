@@ -166,10 +166,49 @@ static vlorp_status check_lora(vlorpi_options *options, vlorp_err *err)
     return vlorpi_options_set(options, "lr", "2e-4", VLORPI_ORIGIN_DEFAULT, err);
 }
 
+/* lomo keeps no gradient: there is nothing to add another micro-batch to, and no norm before the updates. */
+static vlorp_status check_lomo(vlorpi_options *options, vlorp_err *err)
+{
+    if (strcmp(vlorpi_options_text(options, "optimizer"), "lomo") != 0) {
+        return VLORP_OK;
+    }
+    if (vlorpi_options_int(options, "gradient_accumulation") > 1) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--gradient_accumulation: lomo keeps no gradient: a step is one micro-batch");
+        vlorpi_err_hint(err, "leave it out, or take --optimizer sgd");
+        return VLORP_E_ARG;
+    }
+    int64_t batch = vlorpi_options_int(options, "batch_size");
+    int64_t total = vlorpi_options_int(options, "total_batch_size");
+    if (!vlorpi_options_is_set(options, "grad_clipping")) {
+        VLORP_TRY(derive(options, "grad_clipping", 0, err)); /* what is recorded must repeat the run */
+    } else if (vlorpi_options_double(options, "grad_clipping") > 0) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--grad_clipping: lomo updates weights before the gradient's norm is known");
+        vlorpi_err_hint(err, "leave it out, or take --optimizer sgd");
+        return VLORP_E_ARG;
+    }
+    if (batch != 0 && batch < total && !vlorpi_options_is_set(options, "total_batch_size")) {
+        return derive(options, "total_batch_size", batch, err);
+    }
+    if (batch != 0 && batch < total) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--batch_size: %lld of the step's %lld examples, but lomo keeps no gradient: a "
+                             "step is one micro-batch", (long long)batch, (long long)total);
+        vlorpi_err_hint(err, "give batch_size and total_batch_size the same value, or take --optimizer sgd");
+        return VLORP_E_ARG;
+    }
+    if (!vlorpi_options_bool(options, "packing") && total > 1) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG, "--no_packing: one example per micro-batch, and lomo's step is one "
+                             "micro-batch, of %lld examples here", (long long)total);
+        vlorpi_err_hint(err, "--total_batch_size 1, or take --optimizer sgd");
+        return VLORP_E_ARG;
+    }
+    return VLORP_OK;
+}
+
 static vlorp_status check_training(vlorpi_options *options, vlorp_err *err)
 {
     VLORP_TRY(check_budget(options, err));
     VLORP_TRY(check_batch(options, err));
+    VLORP_TRY(check_lomo(options, err));
     const char *distribution = vlorpi_options_text(options, "proj_matrix_dist");
     if (distribution != NULL) {
         const char *type = vlorpi_options_text(options, "proj_type");

@@ -11,13 +11,12 @@ enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORP
         "openbookqa", "mmlu"
 #define TASK_NAMES CHOICE_TASK_NAMES, "gsm8k"
 #define WHOLE_MODEL                                                                                                \
-    "projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "galore", "fira", \
-        "apollo", "apollo-mini", "flora"
+    "projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "lomo", "galore",  \
+        "fira", "apollo", "apollo-mini", "flora"
 #define OPTIMIZERS(last) WORDS(WHOLE_MODEL, "lora", last)
-#define RANKLESS "adamw", "sgd", "adafactor", "adamw8bit"
+#define RANKLESS "adamw", "sgd", "adafactor", "adamw8bit", "lomo"
 #define UNPROJECTED RANKLESS, "lora" /* what reads no setting of the projection */
 #define PUBLISHED "galore", "fira", "apollo", "apollo-mini", "flora" /* c = 1; each says what becomes of the moments */
-#define OTHER_RULES WORDS("lomo")
 #define FLOAT_NAMES WORDS("fp32", "float32", "f32", "float32", "bf16", "bfloat16", "fp16", "float16", "f16", "float16")
 
 const vlorpi_option_row vlorpi_option_table[] = {
@@ -63,12 +62,10 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_TRAIN | VLORPI_CMD_BENCH,
      .choices = OPTIMIZERS(NULL),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
-     .not_here = OTHER_RULES,
      .fallback = "projfactor", .value_name = "RULE", .help = "the update rule"},
     {.name = "optimizer", .kind = VLORPI_OPTION_ENUM, .commands = VLORPI_CMD_PLAN,
      .choices = OPTIMIZERS("all"),
      .renamed = WORDS("proj_factor", "projfactor", "adam", "adamw"),
-     .not_here = OTHER_RULES,
      .fallback = "projfactor", .value_name = "RULE", .help = "the update rule, or all of them side by side"},
     {.name = "factor", .kind = VLORPI_OPTION_FACTOR, .commands = RUN, .value_name = "C",
      .fallback_help = "gcd(budget, compressed dimension)",
@@ -151,7 +148,7 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "weight_decay", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 1e6, .fallback = "0",
      .help = "decoupled decay of matrices"},
     {.name = "grad_clipping", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 1e30, .fallback = "1.0",
-     .help = "largest norm of the whole gradient; 0: no clipping"},
+     .help = "largest norm of the whole gradient; 0: no clipping (lomo, always)"},
     {.name = "beta1", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 0.9999999, .fallback = "0.9",
      .help = "decay of the first moment"},
     {.name = "beta2", .kind = VLORPI_OPTION_DOUBLE, .commands = RUN, .min = 0, .max = 0.9999999, .fallback = "0.999",

@@ -25,13 +25,14 @@ static vlorp_status hand_over(const backward_pass *b, vlorpi_slot slot, const fl
     const int *param = model->layers[b->layer].param;
     const vlorpi_param *w = &model->params.items[param[slot]];
     VLORP_TRY(b->sink->linear(b->sink->ctx, param[slot], dy, w->n, x, w->m, b->pass->n, err));
+    VLORP_TRY(vlorpi_sink_done(b->sink, param[slot], err));
     int bias = param[slot + 1];
     if (bias < 0) {
         return VLORP_OK;
     }
     vlorpi_gemm(&model->ops.gemm, model->vector_grad, w->n, false, vlorpi_gemm_rows(model->ones, VLORP_F32, b->pass->n),
                 vlorpi_gemm_rows(dy, VLORP_F32, w->n), 1, w->n, b->pass->n);
-    return b->sink->vector(b->sink->ctx, bias, model->vector_grad, err);
+    return vlorpi_sink_vector(b->sink, bias, model->vector_grad, err);
 }
 
 static void input_gradient(const backward_pass *b, float *dx, bool accumulate, vlorpi_slot slot, const float *dy)
@@ -50,7 +51,7 @@ static void clear_vector_grad(const vlorpi_model *model, int64_t n)
 static vlorp_status hand_over_vector(const backward_pass *b, int param, vlorp_err *err)
 {
     const float *dw = b->model->vector_grad;
-    return dw != NULL ? b->sink->vector(b->sink->ctx, param, dw, err) : VLORP_OK;
+    return dw != NULL ? vlorpi_sink_vector(b->sink, param, dw, err) : VLORP_OK;
 }
 
 /* Recomputes a norm's output into h. */
@@ -173,6 +174,9 @@ vlorp_status vlorpi_model_backward(vlorpi_model *model, const vlorpi_pass *pass,
         VLORP_TRY(mlp_backward(&b, err));
         VLORP_TRY(attention_backward(&b, err));
     }
-    return vlorpi_model_is_frozen(model) ? VLORP_OK
-                                         : sink->rows(sink->ctx, model->embed, pass->ids, model->x, pass->n, err);
+    if (vlorpi_model_is_frozen(model)) {
+        return VLORP_OK;
+    }
+    VLORP_TRY(sink->rows(sink->ctx, model->embed, pass->ids, model->x, pass->n, err));
+    return vlorpi_sink_done(sink, model->embed, err);
 }

@@ -93,6 +93,11 @@ vlorp_status vlorpi_model_head_loss(vlorpi_model *model, int64_t n_tokens, int64
             begin = end;
         }
     }
-    bool trains = sink != NULL && model->vector_grad != NULL;
-    return trains ? sink->vector(sink->ctx, model->final_norm, model->vector_grad, err) : VLORP_OK;
+    if (sink == NULL || model->vector_grad == NULL) { /* or all is frozen */
+        return VLORP_OK;
+    }
+    if (model->head != model->embed) { /* else the embedding's part of the gradient is still to come */
+        VLORP_TRY(vlorpi_sink_done(sink, model->head, err));
+    }
+    return vlorpi_sink_vector(sink, model->final_norm, model->vector_grad, err);
 }

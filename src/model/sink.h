@@ -2,11 +2,12 @@
  *
  * Layer 4.  The heart of the design: a linear layer gives (dY, X), never dYᵀX, so a projected
  * parameter's gradient is never formed (docs/method.md section 3).  The model computes a layer's input
- * gradient before it calls the sink for that layer's weight, so a rule may update the weight at once.
+ * gradient before it calls the sink for that layer's weight.
  */
 #ifndef VLORPI_MODEL_SINK_H
 #define VLORPI_MODEL_SINK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/status.h"
@@ -22,6 +23,21 @@ typedef struct vlorpi_sink {
     vlorp_status (*rows)(void *ctx, int param, const int32_t *ids, const float *dy, int64_t n_tokens, vlorp_err *err);
     /* vector [n]: the gradient itself, to be added */
     vlorp_status (*vector)(void *ctx, int param, const float *dw, vlorp_err *err);
+    /* all of the parameter's gradient was handed over, and this pass has no more use for the parameter: a rule may
+     * update it now.  All losses of the pass were finite.  NULL: not wanted */
+    vlorp_status (*done)(void *ctx, int param, vlorp_err *err);
 } vlorpi_sink;
+
+static inline vlorp_status vlorpi_sink_done(const vlorpi_sink *sink, int param, vlorp_err *err)
+{
+    return sink->done != NULL ? sink->done(sink->ctx, param, err) : VLORP_OK;
+}
+
+/* A vector's gradient, which always comes whole. */
+static inline vlorp_status vlorpi_sink_vector(const vlorpi_sink *sink, int param, const float *dw, vlorp_err *err)
+{
+    VLORP_TRY(sink->vector(sink->ctx, param, dw, err));
+    return vlorpi_sink_done(sink, param, err);
+}
 
 #endif

@@ -96,6 +96,7 @@ static vlorp_status add_parameter(vlorpi_job *job, const vlorpi_param *param, vl
     matrix.dtype = param->dtype;
     matrix.weight_decay = is_vector ? 0 : (float)job->settings.weight_decay;
     matrix.rule = rule;
+    matrix.keeps_gradient = rule == VLORP_RULE_LOMO && param->tied;
     if (vlorpi_optimizer_projects(job->settings.optimizer) && rule != VLORP_RULE_ADAMW) {
         matrix.projection = job->sizes.projection;
     }
@@ -157,8 +158,12 @@ static vlorp_status remake_optimizer(vlorpi_job *job, vlorpi_optimizer_name name
 {
     vlorp_optimizer_free(job->optimizer);
     job->optimizer = NULL;
+    bool resized = vlorpi_optimizer_at_once(job->settings.optimizer) != vlorpi_optimizer_at_once(name);
     job->settings.optimizer = name;
     job->settings.targets = targets;
+    if (resized) {
+        VLORP_TRY(vlorpi_job_size_batches(job, err));
+    }
     if ((name == VLORPI_OPTIMIZER_LORA) != (vlorpi_model_adapters(job->model)->n > 0)) {
         VLORP_TRY(vlorpi_job_make_model(job, err));
     }

@@ -81,6 +81,27 @@ static vlorp_status size_run(vlorpi_job *job, vlorp_err *err)
     return VLORP_OK;
 }
 
+/* The micro-batches of a rule that updates inside the backward pass: all of a step. */
+static vlorp_status size_whole_steps(vlorpi_job *job, int64_t longest, vlorp_err *err)
+{
+    const vlorpi_train_settings *s = &job->settings;
+    vlorpi_job_sizes *sizes = &job->sizes;
+    sizes->max_examples = s->total_batch_size;
+    sizes->micro_tokens = sizes->max_examples * sizes->max_length;
+    if (job->data != NULL) {
+        sizes->micro_tokens = largest(longest, vlorpi_batch_largest(job->data, s->seed, s->total_batch_size,
+                                                                    sizes->n_steps, sizes->max_examples, longest));
+    }
+    if (s->micro_tokens != VLORPI_AUTO && s->micro_tokens < sizes->micro_tokens) {
+        (void)vlorpi_err_set(err, VLORP_E_ARG,
+                             "--micro_tokens %" PRId64 ": a step of %s is one micro-batch, here of up to %" PRId64 " tokens",
+                             s->micro_tokens, vlorpi_optimizer_text(s->optimizer), sizes->micro_tokens);
+        vlorpi_err_hint(err, "lower --total_batch_size, or take --optimizer sgd");
+        return VLORP_E_ARG;
+    }
+    return VLORP_OK;
+}
+
 vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err)
 {
     const vlorpi_train_settings *s = &job->settings;
@@ -90,6 +111,9 @@ vlorp_status vlorpi_job_size_batches(vlorpi_job *job, vlorp_err *err)
     if (job->data != NULL) {
         /* a proposal of a smaller max_length is planned with the data as it was read */
         longest = smallest(sizes->max_length, largest(job->data_report.longest, job->held_report.longest));
+    }
+    if (vlorpi_optimizer_at_once(s->optimizer)) {
+        return size_whole_steps(job, longest, err);
     }
     bool choose = s->batch_size == VLORPI_AUTO;
     if (job->data == NULL) {

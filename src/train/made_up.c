@@ -30,11 +30,9 @@ vlorp_status vlorpi_made_up_step(vlorpi_job *job, int64_t n_segments, int64_t le
     *sums = (vlorpi_step_sums){0};
     fill_batch(job, n_segments, length);
     VLORP_TRY(vlorpi_train_micro_batch(job, sums, err));
-    vlorp_step step = {.lr = job->settings.lr,
-                       .grad_scale = 1.0 / (double)sums->n_targets,
-                       .max_grad_norm = job->settings.grad_clipping};
+    vlorp_step step = vlorpi_train_update(job, sums->step, sums->n_targets);
     double begin = vlorpi_clock_seconds();
     VLORP_TRY(vlorp_optimizer_step(job->optimizer, &step, NULL, err));
-    sums->seconds.update = vlorpi_clock_seconds() - begin;
+    sums->seconds.update += vlorpi_clock_seconds() - begin;
     return VLORP_OK;
 }

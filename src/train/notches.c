@@ -39,6 +39,9 @@ static int64_t longest_example(const vlorpi_job *job)
 static bool lower_batch(vlorpi_train_settings *s, const vlorpi_job *job)
 {
     int64_t longest = longest_example(job);
+    if (vlorpi_optimizer_at_once(s->optimizer)) {
+        return false; /* its step is one micro-batch */
+    }
     if (s->micro_tokens != VLORPI_AUTO) {
         if (s->micro_tokens <= longest) {
             return false;

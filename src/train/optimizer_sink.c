@@ -37,7 +37,20 @@ static vlorp_status take_vector(void *ctx, int param, const float *dw, vlorp_err
     return vlorp_optimizer_accumulate_vector(t->optimizer, param, dw, err);
 }
 
+static vlorp_status take_done(void *ctx, int param, vlorp_err *err)
+{
+    vlorpi_gradient_taker *t = ctx;
+    double begin = vlorpi_clock_seconds();
+    vlorp_status status = vlorp_optimizer_step_one(t->optimizer, param, err);
+    t->update_seconds += vlorpi_clock_seconds() - begin;
+    return status;
+}
+
 vlorpi_sink vlorpi_optimizer_sink(vlorpi_gradient_taker *taker)
 {
-    return (vlorpi_sink){.ctx = taker, .linear = take_linear, .rows = take_rows, .vector = take_vector};
+    return (vlorpi_sink){.ctx = taker,
+                         .linear = take_linear,
+                         .rows = take_rows,
+                         .vector = take_vector,
+                         .done = taker->at_once ? take_done : NULL};
 }

@@ -15,8 +15,10 @@
 typedef struct vlorpi_gradient_taker {
     vlorp_optimizer *optimizer; /* borrowed */
     const vlorpi_params *params; /* borrowed */
+    bool at_once;                /* parameters are updated as soon as their gradient is complete; a step has begun */
     double head_seconds;         /* of the head's weight, which are spent inside the model's head */
     double backward_seconds;     /* of the others, spent inside its backward pass */
+    double update_seconds;       /* of updates at once, nearly all of them spent there too */
 } vlorpi_gradient_taker;
 
 /* Borrows the taker. */

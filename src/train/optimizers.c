@@ -7,6 +7,7 @@ static const vlorpi_optimizer_row rows[VLORPI_N_OPTIMIZERS] = {
     /* rows of an embedding without a gradient do not survive 8-bit moments */
     [VLORPI_OPTIMIZER_ADAMW8BIT] = {.text = "adamw8bit", .rule = VLORP_RULE_ADAMW8BIT, .adamw_eps = 1e-8,
                                     .leaves_embeddings = true},
+    [VLORPI_OPTIMIZER_LOMO] = {.text = "lomo", .rule = VLORP_RULE_LOMO, .at_once = true},
     [VLORPI_OPTIMIZER_LORA] = {.text = "lora", .rule = VLORP_RULE_ADAMW, .adamw_eps = 1e-8}, /* of A and B */
     [VLORPI_OPTIMIZER_GALORE] = {.text = "galore", .rule = VLORP_RULE_GALORE, .projects = true,
                                  .distribution = VLORP_SVD, .update_gap = 200, .scale = 0.25, .unsliced = true},
@@ -38,6 +39,11 @@ const char *vlorpi_optimizer_text(vlorpi_optimizer_name name)
 bool vlorpi_optimizer_projects(vlorpi_optimizer_name name)
 {
     return rows[name].projects;
+}
+
+bool vlorpi_optimizer_at_once(vlorpi_optimizer_name name)
+{
+    return rows[name].at_once;
 }
 
 static int64_t largest(int64_t a, int64_t b)

@@ -11,6 +11,7 @@ typedef struct vlorpi_optimizer_row {
     const char *text;   /* as --optimizer spells it */
     vlorp_rule rule;
     bool projects;      /* its targets, and AdamW trains the rest; false: it trains everything */
+    bool at_once;       /* updates inside the backward pass */
     /* where the user names none */
     vlorp_distribution distribution;
     int64_t update_gap;

@@ -15,10 +15,11 @@
 enum { VLORPI_AUTO = -1 }; /* an integer setting that is chosen from the model or the data */
 
 typedef enum vlorpi_optimizer_name {
-    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first five; four of them train everything, vectors too */
+    VLORPI_OPTIMIZER_ADAMW, /* nothing is projected under the first six; all but lora train everything, vectors too */
     VLORPI_OPTIMIZER_SGD,
     VLORPI_OPTIMIZER_ADAFACTOR,
     VLORPI_OPTIMIZER_ADAMW8BIT,
+    VLORPI_OPTIMIZER_LOMO,
     VLORPI_OPTIMIZER_LORA, /* adamw on adapters, all else frozen */
     VLORPI_OPTIMIZER_GALORE,
     VLORPI_OPTIMIZER_FIRA,
@@ -102,6 +103,8 @@ typedef struct vlorpi_train_settings {
 const char *vlorpi_optimizer_text(vlorpi_optimizer_name name);
 /* Whether it projects its targets; the others train everything as it is. */
 bool vlorpi_optimizer_projects(vlorpi_optimizer_name name);
+/* Whether it updates inside the backward pass: a step is then one micro-batch, and nothing is clipped. */
+bool vlorpi_optimizer_at_once(vlorpi_optimizer_name name);
 
 /* The defaults of the option table. */
 vlorpi_train_settings vlorpi_train_settings_default(void);

@@ -25,9 +25,36 @@ typedef struct trainer {
     double started, saved_at;
 } trainer;
 
+static vlorp_schedule schedule_of(const vlorpi_job *job)
+{
+    vlorp_schedule schedule = vlorp_schedule_default();
+    schedule.kind = job->settings.scheduler;
+    schedule.lr = job->settings.lr;
+    schedule.n_steps = job->sizes.n_steps;
+    schedule.warmup_steps = job->sizes.warmup_steps;
+    schedule.n_cycles = job->settings.num_cycles;
+    schedule.min_lr_ratio = job->settings.min_lr_ratio;
+    return schedule;
+}
+
+vlorp_step vlorpi_train_update(const vlorpi_job *job, int64_t step, int64_t n_targets)
+{
+    vlorp_schedule schedule = schedule_of(job);
+    bool at_once = vlorpi_optimizer_at_once(job->settings.optimizer);
+    return (vlorp_step){.lr = vlorp_schedule_lr(&schedule, step),
+                        .grad_scale = n_targets > 0 ? 1.0 / (double)n_targets : 0,
+                        .max_grad_norm = at_once ? 0 : job->settings.grad_clipping};
+}
+
 vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err)
 {
-    vlorpi_gradient_taker taker = {.optimizer = job->optimizer, .params = vlorpi_model_trained(job->model)};
+    vlorpi_gradient_taker taker = {.optimizer = job->optimizer,
+                                   .params = vlorpi_model_trained(job->model),
+                                   .at_once = vlorpi_optimizer_at_once(job->settings.optimizer)};
+    if (taker.at_once) {
+        vlorp_step update = vlorpi_train_update(job, sums->step, job->batch.n_targets);
+        VLORP_TRY(vlorp_optimizer_begin_step(job->optimizer, &update, err));
+    }
     vlorpi_sink sink = vlorpi_optimizer_sink(&taker);
     vlorpi_model_seconds before = vlorpi_model_seconds_of(job->model);
     double loss_sum = 0;
@@ -41,9 +68,10 @@ vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, v
     sums->seconds.forward += after.forward - before.forward;
     double recompute = after.recompute - before.recompute;
     sums->seconds.head += after.head - before.head - taker.head_seconds;
-    sums->seconds.backward += after.backward - before.backward - recompute - taker.backward_seconds;
+    sums->seconds.backward += after.backward - before.backward - recompute - taker.backward_seconds - taker.update_seconds;
     sums->seconds.recompute += recompute;
     sums->seconds.gradients += taker.head_seconds + taker.backward_seconds;
+    sums->seconds.update += taker.update_seconds;
     vlorpi_work_add(&sums->work, job, &job->batch);
     return VLORP_OK;
 }
@@ -189,18 +217,6 @@ static vlorp_status evaluate_if_due(trainer *t, vlorp_err *err)
     return note_tasks(t, err);
 }
 
-static vlorp_schedule schedule_of(const vlorpi_job *job)
-{
-    vlorp_schedule schedule = vlorp_schedule_default();
-    schedule.kind = job->settings.scheduler;
-    schedule.lr = job->settings.lr;
-    schedule.n_steps = job->sizes.n_steps;
-    schedule.warmup_steps = job->sizes.warmup_steps;
-    schedule.n_cycles = job->settings.num_cycles;
-    schedule.min_lr_ratio = job->settings.min_lr_ratio;
-    return schedule;
-}
-
 /* Hints speak of the projection of the first matrix that has one: it stands for all. */
 static void find_projection(const vlorpi_job *job, vlorpi_signs_run *run)
 {
@@ -255,12 +271,7 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
     vlorpi_mem_set_phase(job->mem, "forward and backward");
     VLORP_TRY(vlorpi_train_accumulate(job, step, &sums, err));
     vlorpi_mem_set_phase(job->mem, "update");
-    vlorp_schedule schedule = schedule_of(job);
-    vlorp_step update = {
-        .lr = vlorp_schedule_lr(&schedule, step),
-        .grad_scale = sums.n_targets > 0 ? 1.0 / (double)sums.n_targets : 0,
-        .max_grad_norm = job->settings.grad_clipping,
-    };
+    vlorp_step update = vlorpi_train_update(job, step, sums.n_targets);
     vlorp_step_result result;
     double update_begin = vlorpi_clock_seconds();
     vlorp_status status = vlorp_optimizer_step(job->optimizer, &update, &result, err);
@@ -272,7 +283,7 @@ static vlorp_status take_step(trainer *t, int64_t step, vlorp_err *err)
         vlorpi_log_warn(job->log, "step %" PRId64 " has no target token: nothing was changed", step + 1);
     }
     double end = vlorpi_clock_seconds();
-    sums.seconds.update = end - update_begin;
+    sums.seconds.update += end - update_begin;
     vlorpi_step_metrics line = {
         .step = step + 1,
         .loss = sums.n_targets > 0 ? sums.loss_sum / (double)sums.n_targets : 0,

@@ -38,15 +38,19 @@ typedef struct vlorpi_step_sums {
     int64_t n_tokens;
     int64_t n_targets;
     int64_t n_micro_batches;
-    vlorpi_step_seconds seconds; /* update is not known yet */
+    vlorpi_step_seconds seconds; /* of update only what was spent inside the backward pass */
     vlorpi_step_work work;
 } vlorpi_step_sums;
 
-/* Forward and backward of what stands in job->batch, added to sums, which begin as zeros but for step. */
+/* The numbers of step number `step` (from 0) with so many target tokens. */
+vlorp_step vlorpi_train_update(const vlorpi_job *job, int64_t step, int64_t n_targets);
+
+/* Forward and backward of what stands in job->batch, added to sums, which begin as zeros but for step.  Where the
+ * optimizer updates inside the backward pass this begins the step, and is the whole of it but for vlorp_optimizer_step. */
 VLORP_CHECKED vlorp_status vlorpi_train_micro_batch(vlorpi_job *job, vlorpi_step_sums *sums, vlorp_err *err);
 
 /* Forward and backward of the global batch number `step` (from 0), gradients added up in the
- * optimizer, after svd's probe where one is due; no update. */
+ * optimizer, after svd's probe where one is due; no update but those inside the backward pass. */
 VLORP_CHECKED vlorp_status vlorpi_train_accumulate(vlorpi_job *job, int64_t step, vlorpi_step_sums *sums,
                                                    vlorp_err *err);
 

@@ -88,6 +88,12 @@ void vlorpi_work_add(vlorpi_step_work *work, const vlorpi_job *job, const vlorpi
     }
 }
 
+/* G and the moments of one element of an exact gradient; sums and means over rows do not count. */
+static double exact_bytes(vlorp_rule rule)
+{
+    return sizeof(float) + (rule == VLORP_RULE_ADAMW ? 2 * sizeof(float) : rule == VLORP_RULE_ADAMW8BIT ? 2 : 0);
+}
+
 double vlorpi_work_update_bytes(const vlorpi_job *job)
 {
     double n_bytes = 0;
@@ -101,7 +107,7 @@ double vlorpi_work_update_bytes(const vlorpi_job *job)
         const vlorp_projection_used *p = &info.projection;
         n_bytes += (double)vlorpi_param_bytes(&params->items[i]);
         n_bytes += p->M > 0 ? 2 * state * (double)(p->u_dim * p->M)
-                            : 3 * sizeof(float) * (double)vlorpi_param_n_elements(&params->items[i]);
+                            : exact_bytes(info.rule) * (double)vlorpi_param_n_elements(&params->items[i]);
     }
     return n_bytes;
 }

@@ -21,7 +21,7 @@ typedef struct vlorpi_step_work {
 /* Adds the operations of one micro-batch. */
 void vlorpi_work_add(vlorpi_step_work *work, const vlorpi_job *job, const vlorpi_token_batch *batch);
 
-/* The bytes that an update reads and writes: W, S and m_s of projected matrices, W, G and two moments of the others. */
+/* The bytes that an update reads and writes: W, S and m_s of projected matrices, W, G and the moments of the others. */
 double vlorpi_work_update_bytes(const vlorpi_job *job);
 
 double vlorpi_work_total(const vlorpi_step_work *work);

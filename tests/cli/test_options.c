@@ -123,9 +123,10 @@ static void test_mistakes(void **state)
     refuses(train, "m --packing=maybe", "neither true nor false", NULL);
     refuses(train, "m --no_packing=true", "takes no value", NULL);
     refuses(train, "m --optimizer projfaktor", "is not one of", "projfactor");
-    refuses(train, "m --optimizer lomo",
-            "this version does not have it; it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd, adafactor, "
-            "adamw8bit, galore, fira, apollo, apollo-mini, flora", NULL);
+    refuses(train, "m --optimizer lomo --grad_clipping 1", "--grad_clipping: lomo", "--optimizer sgd");
+    refuses(train, "m --optimizer lomo --batch_size 2 --total_batch_size 4", "--batch_size: 2 of the step's 4", "sgd");
+    refuses(train, "m --optimizer lomo --gradient_accumulation 2", "--gradient_accumulation: lomo", "sgd");
+    refuses(train, "m --optimizer lomo --no_packing", "--no_packing", "--total_batch_size 1");
     refuses(train, "m --proj_type svd --proj_matrix_dist normal", "--proj_type: svd, but --proj_matrix_dist says normal", NULL);
     refuses(train, "m --target attn,foo", "'foo' is not one of", NULL);
     refuses(train, "m --target attn,", "'' is not one of", NULL);

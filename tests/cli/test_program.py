@@ -46,8 +46,8 @@ class CommandLine(ProgramTest):
             self.refuses(2, [*first, "m", "--device", "cuda"], "it has cpu")
             self.refuses(2, [*first, "m", "another"], "another: one argument too many")
             self.refuses(1, [*first, "--config", self.path("none.json"), "m"], "none.json")
-        self.refuses(2, ["train", STORIES, "--optimizer", "lomo", "--dataset", "x"],
-                     "it has projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd")
+        self.refuses(2, ["train", STORIES, "--optimizer", "adagrad", "--dataset", "x"],
+                     "is not one of projfactor, vlorp-os, vlorp-ss, vlorp-sgd, adamw, sgd")
         self.refuses(2, ["train", STORIES], "data")
         self.refuses(2, ["eval", STORIES], "--data")
         self.refuses(2, ["generate", "--prompt", "x"], "model")

@@ -70,8 +70,9 @@ class ResumeTest(unittest.TestCase):
         return os.path.join(self.folder, name)
 
     def words(self, name, *more, steps=10):
+        batch = [] if "--batch_size" in more else ["--batch_size", "2"]
         return ["train", *self.model, "--dataset", self.data, "--save_dir", self.path(name), "--threads",
-                "1", "--total_batch_size", "4", "--batch_size", "2", "--lr", "1e-3", "--update_proj_gap", "3", "--quiet",
+                "1", "--total_batch_size", "4", *batch, "--lr", "1e-3", "--update_proj_gap", "3", "--quiet",
                 "--num_training_steps", str(steps), *more]
 
     def train(self, name, *more, steps=10):
@@ -171,6 +172,7 @@ class Exact(ResumeTest):
                           "galore", "fira", "apollo", "apollo-mini", "flora"):
             for dtype in ("float32", "bfloat16"):
                 self.compare("--optimizer", optimizer, "--dtype", dtype)
+        self.compare("--optimizer", "lomo", "--dtype", "bfloat16", "--batch_size", "4")
 
     def test_settings(self):
         for settings in (["--activation_checkpointing"],

@@ -52,6 +52,8 @@ static const plan_case cases[] = {
      .factor = 1, .rank = 64, .divisor = 4},
     {.name = "one example, sgd", .optimizer = VLORPI_OPTIMIZER_SGD, .dtype = VLORP_BF16,
      .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 1, .eval_every = 1},
+    {.name = "tied lomo, evaluated", .optimizer = VLORPI_OPTIMIZER_LOMO, .dtype = VLORP_BF16,
+     .checkpointing = VLORPI_YES, .targets = MATRICES, .batch_size = 1, .eval_every = 1, .n_threads = 2},
     {.name = "svd probed in parts", .optimizer = VLORPI_OPTIMIZER_PROJFACTOR, .dtype = VLORP_BF16,
      .checkpointing = VLORPI_YES, .targets = EVERYTHING, .batch_size = 1, .eval_every = 1,
      .distribution = VLORP_SVD, .momentum = VLORP_MOMENTUM_TRANSPORT, .n_threads = 2},
@@ -87,26 +89,6 @@ static const plan_case family_cases[] = {
 };
 
 static int n_compared;
-
-/* A folder with a configuration and the tokenizer of stories260K, in a static buffer. */
-static const char *family_folder(const char *family, int n_layers, int head_dim, bool tied)
-{
-    static char path[64];
-    char command[512];
-    (void)snprintf(path, sizeof path, "/tmp/vlorp-family-XXXXXX");
-    assert_non_null(mkdtemp(path));
-    (void)snprintf(command, sizeof command, "cp %s/tokenizer* '%s'", shared_data("models/stories260K-hf"), path);
-    assert_int_equal(system(command), 0);
-    (void)snprintf(command, sizeof command, "%s/config.json", path);
-    FILE *file = fopen(command, "w");
-    assert_non_null(file);
-    (void)fprintf(file, "{\"model_type\": \"%s\", \"hidden_size\": 64, \"num_hidden_layers\": %d, "
-                        "\"intermediate_size\": 172, \"vocab_size\": 512, \"num_attention_heads\": 8, "
-                        "\"num_key_value_heads\": 4, \"head_dim\": %d, \"tie_word_embeddings\": %s}",
-                  family, n_layers, head_dim, tied ? "true" : "false");
-    assert_int_equal(fclose(file), 0);
-    return path;
-}
 
 static void compare(void *ctx, const vlorpi_job *job, const vlorpi_run_folder *folder)
 {
@@ -204,6 +186,7 @@ static void plan_equals_ledger_over_the_grid(void **state)
     } rules[] = {
         {VLORPI_OPTIMIZER_ADAMW, VLORP_NORMAL},       {VLORPI_OPTIMIZER_SGD, VLORP_NORMAL},
         {VLORPI_OPTIMIZER_ADAFACTOR, VLORP_NORMAL},   {VLORPI_OPTIMIZER_ADAMW8BIT, VLORP_NORMAL},
+        {VLORPI_OPTIMIZER_LOMO, VLORP_NORMAL},
         {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_NORMAL},  {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_RADEMACHER},
         {VLORPI_OPTIMIZER_PROJFACTOR, VLORP_SVD},     {VLORPI_OPTIMIZER_VLORP_OS, VLORP_NORMAL},
         {VLORPI_OPTIMIZER_VLORP_OS, VLORP_SVD},       {VLORPI_OPTIMIZER_VLORP_SS, VLORP_NORMAL},

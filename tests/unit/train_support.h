@@ -91,4 +91,24 @@ static inline void remove_run_folder(const char *path)
     }
 }
 
+/* A folder with a configuration and the tokenizer of stories260K, in a static buffer. */
+static inline const char *family_folder(const char *family, int n_layers, int head_dim, bool tied)
+{
+    static char path[64];
+    char command[512];
+    (void)snprintf(path, sizeof path, "/tmp/vlorp-family-XXXXXX");
+    assert_non_null(mkdtemp(path));
+    (void)snprintf(command, sizeof command, "cp %s/tokenizer* '%s'", shared_data("models/stories260K-hf"), path);
+    assert_int_equal(system(command), 0);
+    (void)snprintf(command, sizeof command, "%s/config.json", path);
+    FILE *file = fopen(command, "w");
+    assert_non_null(file);
+    (void)fprintf(file, "{\"model_type\": \"%s\", \"hidden_size\": 64, \"num_hidden_layers\": %d, "
+                        "\"intermediate_size\": 172, \"vocab_size\": 512, \"num_attention_heads\": 8, "
+                        "\"num_key_value_heads\": 4, \"head_dim\": %d, \"tie_word_embeddings\": %s}",
+                  family, n_layers, head_dim, tied ? "true" : "false");
+    assert_int_equal(fclose(file), 0);
+    return path;
+}
+
 #endif
