@@ -34,6 +34,7 @@ ARMS = {
     "c 1, r 64": {"factor": "1", "rank": "64"},
     "c 1/4, r 256": {"factor": "1/4", "rank": "256"},
     "adamw": {"optimizer": "adamw"},
+    "adaptive": {"adaptive_budget": "true"},
 }
 # Student's t at 97.5 % by degrees of freedom.
 T_975 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
