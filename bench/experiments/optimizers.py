@@ -6,8 +6,8 @@
 
 All see the same examples in the same order (the commonsense training sets, answers as targets) for the same number of
 steps.  The learning rate is chosen for each from one grid with the first seed, by held-out loss; the other seeds run at
-that rate alone.  Runs follow one another on all cores, so that speeds can be compared.  A run whose line stands in FILE is
-not repeated.
+that rate alone.  A run whose line stands in FILE is not repeated.  Speed and memory come from runs of their own (--timing: a
+few steps of each on a quiet machine), so that the others may share it.
 """
 import argparse
 import json
@@ -56,7 +56,7 @@ def planned_bytes(args, row):
 
 
 def run_one(args, row, seed, lr):
-    """Trains, adds a line to the results, returns the held-out loss."""
+    """Trains, adds a line to the results and returns it."""
     with tempfile.TemporaryDirectory(prefix="vlorp-optimizers-") as scratch:
         folder = pathlib.Path(scratch) / "run"
         with open(pathlib.Path(scratch) / "log", "w+", encoding="utf-8") as log:
@@ -73,7 +73,7 @@ def run_one(args, row, seed, lr):
             shutil.rmtree(folder)
     steps = [line for line in lines if "loss" in line]
     evals = [line["eval_loss"] for line in lines if "eval_loss" in line]
-    result = {"row": row, "seed": seed, "lr": lr, "steps": args.steps, "batch": args.batch,
+    result = {"row": row, "seed": seed, "lr": lr, "steps": args.steps, "batch": args.batch, "timing": args.timing,
               "before": evals[0] if evals else None, "after": evals[-1] if status == 0 else None,
               "losses": [round(line["loss"], 5) for line in steps], "tokens": [line["tokens"] for line in steps],
               "step_seconds": [round(line["seconds"], 4) for line in steps],
@@ -94,11 +94,16 @@ def loss_of(line):
 
 def run_all(args):
     known = {(line["row"], line["seed"], line["lr"]): line for line in read(args.results)
-             if (line["steps"], line["batch"]) == (args.steps, args.batch)}
+             if (line["steps"], line["batch"], line["timing"]) == (args.steps, args.batch, args.timing)}
 
     def run(row, seed, lr):
         return known.get((row, seed, lr)) or run_one(args, row, seed, lr)
-    for row in args.only.split(";") if args.only else ROWS:
+    rows = args.only.split(";") if args.only else list(ROWS)
+    if args.timing:
+        for row in rows:
+            run(row, args.seeds[0], args.grid[0])
+        return
+    for row in rows:
         grid = [run(row, args.seeds[0], lr) for lr in args.grid]
         best = min(grid, key=loss_of)
         if loss_of(best) < float("inf"):
@@ -107,27 +112,28 @@ def run_all(args):
 
 
 def table(path):
-    rows = {}
+    rows, timings = {}, {}
     for line in read(path):
-        rows.setdefault(line["row"], []).append(line)
+        (timings if line["timing"] else rows).setdefault(line["row"], []).append(line)
     grid = sorted({line["lr"] for lines in rows.values() for line in lines})
-    print("| optimizer | lr | held-out loss (seeds) | " + " | ".join(f"lr {lr:g}" for lr in grid) +
+    print("| optimizer | held-out loss (each seed) | lr | " + " | ".join(f"lr {lr:g}" for lr in grid) +
           " | tokens/s | slowest / median step | planned MiB | measured MiB |\n|" + " --- |" * (7 + len(grid)))
     for row in sorted(rows, key=list(ROWS).index):
         lines = rows[row]
         first = lines[0]["seed"]
         best = min((line for line in lines if line["seed"] == first), key=loss_of)
-        same = [line for line in lines if line["lr"] == best["lr"] and line["after"] is not None]
-        mean, _ = interval([line["after"] for line in same])
+        same = [line["after"] for line in lines if line["lr"] == best["lr"] and line["after"] is not None]
+        mean, _ = interval(same)
         by_lr = {line["lr"]: loss_of(line) for line in lines if line["seed"] == first}
-        times = sorted(s for line in same for s in line["step_seconds"][1:])
-        rate = sum(sum(line["tokens"][1:]) for line in same) / sum(times)
-        slowest = max(max(line["step_seconds"]) for line in same) / times[len(times) // 2]
-        seeds = ", ".join("%.4f" % line["after"] for line in same)
-        print(f"| {row} | {best['lr']:g} | {mean:.4f} ({seeds}) | "
-              + " | ".join(f"{by_lr.get(lr, float('nan')):.3f}" for lr in grid) +
-              f" | {rate:.0f} | {slowest:.1f} | {best['planned_bytes'] / 2**20:.0f} | "
-              f"{max(line['resident_bytes'] for line in same) / 2**20:.0f} |")
+        words = ["-"] * 4
+        for timing in timings.get(row, []):
+            seconds = timing["step_seconds"]
+            median = sorted(seconds[1:])[len(seconds[1:]) // 2]
+            rate = sum(timing["tokens"][1:]) / sum(seconds[1:])
+            words = [f"{rate:.0f}", f"{max(seconds) / median:.1f}", f"{timing['planned_bytes'] / 2**20:.0f}",
+                     f"{timing['resident_bytes'] / 2**20:.0f}"]
+        print(f"| {row} | {mean:.4f} ({', '.join('%.4f' % loss for loss in same)}) | {best['lr']:g} | "
+              + " | ".join(f"{by_lr.get(lr, float('nan')):.3f}" for lr in grid) + " | " + " | ".join(words) + " |")
 
 
 def main():
@@ -142,6 +148,7 @@ def main():
     parser.add_argument("--grid", type=float, nargs="+", default=[1e-4, 1e-3, 1e-2])
     parser.add_argument("--steps", type=int, default=16)
     parser.add_argument("--batch", type=int, default=4)
+    parser.add_argument("--timing", action="store_true", help="one run of each row, for speed and memory")
     parser.add_argument("--held_out", type=int, default=32, help="examples that are judged")
     args = parser.parse_args()
     if args.table:
