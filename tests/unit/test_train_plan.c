@@ -196,11 +196,16 @@ static void plan_equals_ledger_over_the_grid(void **state)
         {VLORPI_OPTIMIZER_APOLLO_MINI, VLORP_NORMAL}, {VLORPI_OPTIMIZER_FLORA, VLORP_NORMAL},
     };
     enum { N_RULES = sizeof rules / sizeof rules[0], N_SETTINGS = 16 };
+#if defined(__SANITIZE_ADDRESS__)
+    const int step = 5; /* odd, so that every rule meets both values of each setting before long */
+#else
+    const int step = 1;
+#endif
     char name[96];
     plan_case c = {.name = name, .init_random = true, .batch_size = 2, .factor = 4, .rank = 2};
     c.model = family_folder("llama", 2, 8, false);
     n_compared = 0;
-    for (int i = 0; i < N_RULES * N_SETTINGS; i++) {
+    for (int i = 0; i < N_RULES * N_SETTINGS; i += step) {
         c.optimizer = rules[i / N_SETTINGS].optimizer;
         c.distribution = rules[i / N_SETTINGS].distribution;
         c.dtype = i & 1 ? VLORP_BF16 : VLORP_F32;
@@ -212,7 +217,7 @@ static void plan_equals_ledger_over_the_grid(void **state)
                        i & 4 ? ", checkpointed" : "", i & 8 ? ", unpacked" : "");
         run_case(&c);
     }
-    assert_int_equal(n_compared, 2 * N_RULES * N_SETTINGS);
+    assert_int_equal(n_compared, 2 * ((N_RULES * N_SETTINGS + step - 1) / step));
     remove_run_folder(c.model);
 }
 
