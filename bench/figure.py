@@ -53,8 +53,8 @@ def panel(at, title, x_label, y_label, lines, log_x=False, log_y=False, zero=Fal
         dashed = name.startswith("-")
         colour = COLOURS[i % len(COLOURS)]
         path = " ".join(f"{x_of(x):.1f},{y_of(y):.1f}" for x, y in line)
-        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"'
-                   f'{" stroke-dasharray=\'4 3\'" if dashed else ""}/>')
+        dash = ' stroke-dasharray="4 3"' if dashed else ""
+        out.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="1.5"{dash}/>')
         if not dashed:
             out += [f'<circle cx="{x_of(x):.1f}" cy="{y_of(y):.1f}" r="2.5" fill="{colour}"/>' for x, y in line]
         out.append(f'<text x="{at[0] + LEFT + 6}" y="{at[1] + TOP + inner_h - 6 - 13 * i}" fill="{colour}">'
