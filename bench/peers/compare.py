@@ -93,8 +93,11 @@ def settings_to_try():
 
 
 def best_setting(args, work):
-    """The fastest by its best step."""
+    """The fastest by its best step, or the one that --setting names."""
     tried = []
+    for setting in settings_to_try() if args.setting else []:
+        if setting["name"] == args.setting:
+            return setting
     for setting in settings_to_try():
         result = torch_run(setting, args.model, 3, work)
         tried.append((min(result["seconds"][1:]), setting))
@@ -223,6 +226,7 @@ def main():
     parser.add_argument("--only", choices=["equal", "commonsense"])
     parser.add_argument("--avx2", action="store_true", help="both programs without AVX-512, as on a machine that lacks it")
     parser.add_argument("--cases", nargs="*", help="only those whose names hold one of these words, and what they are compared with")
+    parser.add_argument("--setting", help="PyTorch's setting, as an earlier run named it, instead of the search for the best")
     parser.add_argument("--log", help="every measured number, one JSON object a line, is added to this file")
     args = parser.parse_args()
     if args.avx2:
