@@ -133,7 +133,7 @@ def table(path):
             words = [f"{rate:.0f}", f"{max(seconds) / median:.1f}", f"{timing['planned_bytes'] / 2**20:.0f}",
                      f"{timing['resident_bytes'] / 2**20:.0f}"]
         print(f"| {row} | {mean:.4f} ({', '.join('%.4f' % loss for loss in same)}) | {best['lr']:g} | "
-              + " | ".join(f"{by_lr.get(lr, float('nan')):.3f}" for lr in grid) + " | " + " | ".join(words) + " |")
+              + " | ".join("%.3f" % by_lr[lr] if lr in by_lr else "-" for lr in grid) + " | " + " | ".join(words) + " |")
 
 
 def main():
