@@ -113,8 +113,7 @@ static uint64_t weights_mark(const vlorpi_loaded_model *loaded)
     const vlorpi_params *params = vlorpi_model_params(loaded->model);
     vlorpi_checksum sum = vlorpi_checksum_begin(0);
     for (int i = 0; i < params->n; i++) {
-        size_t n_bytes = (size_t)vlorpi_param_n_elements(&params->items[i]) *
-                         (params->items[i].dtype == VLORP_BF16 ? sizeof(uint16_t) : sizeof(float));
+        size_t n_bytes = vlorpi_param_bytes(&params->items[i]);
         vlorpi_checksum_add(&sum, params->items[i].data, n_bytes < MARK_BYTES ? n_bytes : MARK_BYTES);
     }
     return vlorpi_checksum_value(&sum);

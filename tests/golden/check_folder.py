@@ -13,12 +13,9 @@ import subprocess
 import sys
 import tempfile
 
+from script import skip
+
 TEXT = "Once upon a time, Lily and Tom went to the park."
-
-
-def skip(reason):
-    print("SKIP:", reason)
-    sys.exit(77)
 
 
 def check(expect, message):

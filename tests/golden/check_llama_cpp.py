@@ -14,6 +14,8 @@ import sys
 import tempfile
 import unicodedata
 
+from script import skip
+
 PROMPTS = ["Once upon a time", "The capital of France is", "def add(a, b):\n    return",
            "One day, Lily and Tom went to"]
 TEXTS = ["Hello, wörld! 12345 + 678", "  two  spaces\n\n\tand tabs ", "한국어 日本語 العربية 🦙🚀",
@@ -25,12 +27,6 @@ MAX_TIE_GAP = 1e-3
 # llama_ftype numbers.
 FTYPES = {"Q4_0": 2, "Q4_1": 3, "Q8_0": 7, "Q5_0": 8, "Q5_1": 9, "Q2_K": 10, "Q3_K_M": 12, "Q4_K_M": 15, "Q5_K_M": 17,
           "Q6_K": 18}
-
-
-def skip(reason):
-    print("SKIP:", reason)
-    sys.exit(77)
-
 
 try:
     import gguf

@@ -12,7 +12,8 @@ import sys
 import tempfile
 import time
 
-from check_tasks import DATA, TOLERANCE, compare, run, skip
+from check_tasks import DATA, TOLERANCE, compare
+from script import run, skip
 
 TASK_NAME = "mmlu"
 TASK = """task: vlorp_logged

@@ -9,23 +9,13 @@ import subprocess
 import sys
 import tempfile
 
+from script import run, skip
+
 MAX_LOGIT_DIFFERENCE = 1e-4   # fp32 on both sides; logits are about 10
 MAX_WEIGHT_DIFFERENCE = 1e-4  # of an adapter's elements after 20 steps
 STEPS, LR, EXAMPLES = 20, 2e-3, 4
 IDS = [1, 403, 407, 261, 378, 31, 97, 402, 300, 12, 411, 5, 222]
 ALL = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-
-
-def skip(reason):
-    print("SKIP:", reason)
-    sys.exit(77)
-
-
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-4000:]}")
-    return done.stdout
 
 
 class Check:

@@ -5,9 +5,10 @@ Needs the GGUF file named by $VLORP_TEST_SMOLLM2, torch and transformers.  Exit 
 """
 import json
 import os
-import subprocess
 import sys
 import tempfile
+
+from script import run, skip
 
 PROMPTS = [
     "The capital of France is",
@@ -24,18 +25,6 @@ PROMPTS = [
 MAX_LOGIT_DIFFERENCE = 2e-3  # fp32 on both sides, 30 layers, sums in another order
 MAX_TIE_GAP = 1e-3           # greedy choices may differ only where the top two are this close
 NEW_TOKENS = 64
-
-
-def skip(reason):
-    print("SKIP:", reason)
-    sys.exit(77)
-
-
-def run(*command, text_in=None):
-    done = subprocess.run(command, input=text_in, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
-    return done.stdout
 
 
 def main():

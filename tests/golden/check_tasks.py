@@ -13,26 +13,15 @@ import argparse
 import json
 import os
 import resource
-import subprocess
 import sys
 import tempfile
 import time
 
+from script import run, skip
+
 COMMONSENSE = ["boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", "openbookqa"]
 DATA = os.environ.get("VLORP_TEST_DATA", "../shared/data")
 TOLERANCE = 1e-3  # nats of a whole option: fp32 on both sides, sums in another order
-
-
-def skip(reason):
-    print("SKIP:", reason)
-    sys.exit(77)
-
-
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr}")
-    return done.stdout
 
 
 def texts_of(tokenizer, prompt, option):

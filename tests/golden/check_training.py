@@ -7,27 +7,16 @@ Prompt, answer and mask are made here from the published template, not by our co
 """
 import json
 import os
-import subprocess
 import sys
 import tempfile
+
+from script import run, skip
 
 TEMPLATE = ("Below is an instruction that describes a task. Write a response that appropriately completes the "
             "request.\n\n### Instruction:\n{instruction}\n\n### Response:\n")
 MAX_LOSS_DIFFERENCE = 1e-3
 MAX_LENGTH = 256
 N_HELD_OUT = 24
-
-
-def skip(reason):
-    print("SKIP:", reason)
-    sys.exit(77)
-
-
-def run(*command):
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode != 0:
-        sys.exit(f"{' '.join(command)}: exit {done.returncode}\n{done.stderr[-4000:]}")
-    return done.stdout
 
 
 def held_out_loss(folder, records):
