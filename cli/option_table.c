@@ -6,10 +6,9 @@
 
 enum { RUN = VLORPI_CMD_TRAIN | VLORPI_CMD_PLAN | VLORPI_CMD_BENCH, READ = VLORPI_CMD_EVAL | VLORPI_CMD_GENERATE };
 
-#define CHOICE_TASK_NAMES                                                                                    \
+#define TASK_NAMES                                                                                           \
     "commonsense", "boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", \
-        "openbookqa", "mmlu"
-#define TASK_NAMES CHOICE_TASK_NAMES, "gsm8k"
+        "openbookqa", "mmlu", "gsm8k"
 #define WHOLE_MODEL                                                                                                \
     "projfactor", "vlorp-os", "vlorp-ss", "vlorp-sgd", "adamw", "sgd", "adafactor", "adamw8bit", "lomo", "galore",  \
         "fira", "apollo", "apollo-mini", "flora"
@@ -199,9 +198,9 @@ const vlorpi_option_row vlorpi_option_table[] = {
     {.name = "eval_every", .kind = VLORPI_OPTION_INT, .commands = RUN, .min = 1, .max = 1e12, .value_name = "STEPS",
      .fallback_help = "with --eval_data or --eval_task: at the beginning and the end",
      .help = "steps between two held-out losses"},
-    {.name = "eval_task", .kind = VLORPI_OPTION_LIST, .commands = RUN, .choices = WORDS(CHOICE_TASK_NAMES),
-     .not_here = WORDS("gsm8k"), .value_name = "TASK,...",
-     .help = "tasks under --data_dir that are answered by likelihood with every held-out loss"},
+    {.name = "eval_task", .kind = VLORPI_OPTION_LIST, .commands = RUN, .choices = WORDS(TASK_NAMES),
+     .value_name = "TASK,...",
+     .help = "tasks under --data_dir that are answered with every held-out loss, by likelihood; gsm8k by generation"},
     {.name = "eval_limit", .kind = VLORPI_OPTION_COUNT, .commands = RUN, .min = 1, .max = 1e12, .value_name = "N",
      .fallback_help = "all", .help = "the first questions of each --eval_task, of each subject of mmlu"},
     {.name = "overwrite", .kind = VLORPI_OPTION_BOOL, .commands = RUN | VLORPI_CMD_CONVERT, .fallback = "false",

@@ -87,9 +87,8 @@ static unsigned tasks_of(const vlorpi_options *o)
     unsigned tasks = 0;
     for (int i = 0; i < vlorpi_task_table_rows; i++) {
         const vlorpi_task *task = &vlorpi_task_table[i];
-        if (task->kind != VLORPI_QUESTION_FREE &&
-            (vlorpi_options_lists(o, "eval_task", task->name) ||
-             (task->set != NULL && vlorpi_options_lists(o, "eval_task", task->set)))) {
+        if (vlorpi_options_lists(o, "eval_task", task->name) ||
+            (task->set != NULL && vlorpi_options_lists(o, "eval_task", task->set))) {
             tasks |= 1u << i;
         }
     }

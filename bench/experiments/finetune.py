@@ -6,8 +6,8 @@
 
 The published recipe scaled down: bf16, one epoch's beginning of shuffled examples, answers as targets, a new projection
 every 30 steps, clipping at 1, cosine schedule after a warm-up.  All arms see the same examples in the same order.
-Questions are the first --limit of each task (--full TASK: all of it), answered by generation as published and by
-likelihood.  What stands in FOLDER is not repeated: trainings go on where they were interrupted, and so do evaluations.
+Questions are the first --limit of each task, answered by
+generation as published; the first --long_limit of --long TASK, these by likelihood too.  What stands in FOLDER is not repeated: trainings go on where they were interrupted, and so do evaluations.
 """
 import argparse
 import json
@@ -19,7 +19,7 @@ import time
 ARMS = {
     "before": None,
     "projfactor": ["--optimizer", "projfactor", "--factor", "64", "--rank", "1", "--lr", "3e-4"],
-    "adamw": ["--optimizer", "adamw", "--lr", "3e-4"],
+    "adamw": ["--optimizer", "adamw", "--lr", "1e-4"],
     "lora": ["--optimizer", "lora", "--rank", "16", "--lr", "1e-3"],
 }
 TASKS = ["boolq", "piqa", "social_i_qa", "hellaswag", "winogrande", "ARC-Easy", "ARC-Challenge", "openbookqa"]
@@ -41,25 +41,26 @@ def train(args, arm):
     return run / "model"
 
 
-def judge(args, arm, model, by):
-    for tasks, limit in ((TASKS, args.limit), (args.full, 0)):
-        path = args.out / f"{arm}-{by}{'-full' if limit == 0 else ''}.json"
-        if not tasks or path.exists():
+def judge(args, arm, model):
+    short = [task for task in TASKS if task not in args.long]
+    for name, tasks, limit, by in (("generation", short, args.limit, "generation"),
+                                   ("generation-long", args.long, args.long_limit, "generation"),
+                                   ("likelihood-long", args.long, args.long_limit, "likelihood")):
+        path = args.out / f"{arm}-{name}.json"
+        if path.exists():
             continue
-        words = [args.vlorp, "eval", str(model), "--task", ",".join(t for t in tasks if limit == 0 or t not in args.full),
-                 "--data_dir", args.data_dir, "--by", by, "--dtype", "bfloat16", "--json", "--quiet",
-                 "--log", str(path.with_suffix(".jsonl"))]
+        words = [args.vlorp, "eval", str(model), "--task", ",".join(tasks), "--data_dir", args.data_dir, "--by", by,
+                 "--limit", str(limit), "--dtype", "bfloat16", "--json", "--quiet", "--log", str(path.with_suffix(".jsonl"))]
         begin = time.monotonic()
-        out = subprocess.run(words + (["--limit", str(limit)] if limit else []), check=True, capture_output=True,
-                             text=True).stdout
+        out = subprocess.run(words, check=True, capture_output=True, text=True).stdout
         path.write_text(json.dumps({"seconds": round(time.monotonic() - begin), "result": json.loads(out)}, indent=1) + "\n",
                         encoding="utf-8")
-        print(f"{arm}, {by}: {path.name}", file=sys.stderr, flush=True)
+        print(f"{arm}: {path.name}", file=sys.stderr, flush=True)
 
 
 def tally(args, arm, by, task):
     """{"questions", "correct", "near_misses", "accuracy", "interval_95"} of one task, or None."""
-    for suffix in ("-full", ""):
+    for suffix in ("-long", ""):
         path = args.out / f"{arm}-{by}{suffix}.json"
         if path.exists():
             tasks = json.loads(path.read_text(encoding="utf-8"))["result"]["tasks"]
@@ -105,10 +106,10 @@ def main():
     parser.add_argument("--out")
     parser.add_argument("--vlorp", default="build/release/vlorp")
     parser.add_argument("--only", help="these arms, separated by ';'")
-    parser.add_argument("--steps", type=int, default=150)
+    parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--limit", type=int, default=200)
-    parser.add_argument("--full", nargs="*", default=["ARC-Easy"])
-    parser.add_argument("--by", nargs="+", default=["generation", "likelihood"])
+    parser.add_argument("--long", nargs="*", default=["ARC-Easy"])
+    parser.add_argument("--long_limit", type=int, default=1000)
     args = parser.parse_args()
     args.out = pathlib.Path(args.table or args.out or "")
     if args.table:
@@ -118,9 +119,7 @@ def main():
         parser.error("MODEL, --data_dir and --out are needed")
     args.out.mkdir(parents=True, exist_ok=True)
     for arm in args.only.split(";") if args.only else ARMS:
-        model = args.model if ARMS[arm] is None else train(args, arm)
-        for by in args.by:
-            judge(args, arm, model, by)
+        judge(args, arm, args.model if ARMS[arm] is None else train(args, arm))
 
 
 if __name__ == "__main__":

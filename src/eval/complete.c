@@ -74,6 +74,9 @@ static vlorp_status token(void *ctx, int64_t tag, const int32_t *ids, int64_t n,
     const run *r = ctx;
     place *p = &r->places[tag];
     size_t n_before = p->text.n_bytes;
+    if (r->source->check != NULL) {
+        VLORP_TRY(r->source->check(r->source->ctx, err));
+    }
     VLORP_TRY(vlorpi_text_stream_push(&p->stream, ids, n, err));
     look_for_stop(p, n_before);
     *stop = p->stopped;

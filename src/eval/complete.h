@@ -30,6 +30,8 @@ typedef struct vlorpi_completion_source {
     vlorp_status (*next)(void *ctx, vlorpi_completion_request *request, bool *more, vlorp_err *err);
     /* A text is complete; in the order of ending. */
     vlorp_status (*done)(void *ctx, const vlorpi_completion *completion, vlorp_err *err);
+    /* After each token: an error ends the run.  NULL: nobody looks. */
+    vlorp_status (*check)(void *ctx, vlorp_err *err);
 } vlorpi_completion_source;
 
 /* Completes all prompts greedily: each with the text that it would get alone.

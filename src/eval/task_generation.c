@@ -189,6 +189,12 @@ static vlorp_status done(void *ctx, const vlorpi_completion *completion, vlorp_e
     return r->fn(r->ctx, r->task_run, &answer, err);
 }
 
+static vlorp_status check(void *ctx, vlorp_err *err)
+{
+    const run *r = ctx;
+    return vlorpi_task_run_check_stop(r->task_run, err);
+}
+
 static run begin_run(const vlorpi_task_run *task_run, const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
                      int64_t max_tokens)
 {
@@ -242,7 +248,7 @@ vlorp_status vlorpi_task_run_generation(const vlorpi_task_run *task_run, vlorpi_
         end_run(&r);
         return vlorpi_mem_fail(task_run->mem, VLORPI_MEM_DATA, n_bytes, err);
     }
-    vlorpi_completion_source source = {.ctx = &r, .next = next, .done = done};
+    vlorpi_completion_source source = {.ctx = &r, .next = next, .done = done, .check = check};
     vlorp_status status = vlorpi_complete(engine, tokenizer, task_run->mem, &source, err);
     end_run(&r);
     return status;

@@ -26,7 +26,7 @@ VLORP_CHECKED vlorp_status vlorpi_task_generation_measure(vlorpi_generation_size
 
 /* Answers questions [n_done, n) by greedy generation.  They are not counted: fn may do that.  A prompt that leaves no
  * room for max_new_tokens (0: the kind's) in the engine's positions loses its beginning.
- * Errors: those of vlorpi_complete, fn's. */
+ * Errors: those of vlorpi_complete, vlorpi_task_run_check_stop's, fn's. */
 VLORP_CHECKED vlorp_status vlorpi_task_run_generation(const vlorpi_task_run *run, vlorpi_engine *engine,
                                                       const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
                                                       vlorpi_task_answer_fn *fn, void *ctx, vlorp_err *err);

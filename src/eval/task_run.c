@@ -70,6 +70,14 @@ vlorp_status vlorpi_task_run_encode(vlorpi_task_run *run, const vlorpi_tokenizer
     return status;
 }
 
+vlorp_status vlorpi_task_run_check_stop(const vlorpi_task_run *run, vlorp_err *err)
+{
+    if (run->stop != NULL && *run->stop != 0) {
+        VLORP_FAIL(err, VLORP_E_INTERRUPTED, "interrupted while evaluating");
+    }
+    return VLORP_OK;
+}
+
 typedef struct asking {
     const vlorpi_task_run *run;
     vlorpi_task_answer_fn *fn;
@@ -80,6 +88,7 @@ static vlorp_status hand_on(void *ctx, const vlorpi_likelihoods *result, vlorp_e
 {
     const asking *a = ctx;
     vlorpi_question question;
+    VLORP_TRY(vlorpi_task_run_check_stop(a->run, err));
     vlorpi_question_set_get(a->run->set, result->question, &question);
     vlorpi_task_answer answer = {.question = result->question,
                                  .choice = result->choice,

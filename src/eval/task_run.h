@@ -5,6 +5,8 @@
 #ifndef VLORPI_EVAL_TASK_RUN_H
 #define VLORPI_EVAL_TASK_RUN_H
 
+#include <signal.h>
+
 #include "eval/likelihood.h"
 #include "eval/tally.h"
 #include "eval/task.h"
@@ -25,6 +27,7 @@ typedef struct vlorpi_task_run {
     bool by_generation;
     int n_shots;
     vlorpi_choices choices;   /* after _encode, by likelihood */
+    const volatile sig_atomic_t *stop; /* borrowed, the caller's to set: answering ends when it becomes non-zero; NULL: never */
     vlorpi_tally *groups;     /* [groups of set] */
     int64_t n_done;           /* questions counted so far */
 } vlorpi_task_run;
@@ -56,6 +59,9 @@ typedef struct vlorpi_task_answer {
 /* Gets every answer as soon as it is there, in any order; a failure ends the run and is returned. */
 typedef vlorp_status vlorpi_task_answer_fn(void *ctx, const vlorpi_task_run *run, const vlorpi_task_answer *answer,
                                            vlorp_err *err);
+
+/* E_INTERRUPTED once *run->stop is not zero. */
+VLORP_CHECKED vlorp_status vlorpi_task_run_check_stop(const vlorpi_task_run *run, vlorp_err *err);
 
 /* Answers questions [n_done, n) by likelihood.  They are not counted: fn may do that. */
 VLORP_CHECKED vlorp_status vlorpi_task_run_likelihood(const vlorpi_task_run *run, vlorpi_likelihood *likelihood,

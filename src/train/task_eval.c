@@ -2,6 +2,8 @@
 
 #include <string.h>
 
+#include "eval/task_generation.h"
+
 enum { MAX_SEQUENCES = 32 };
 
 static int64_t max2(int64_t a, int64_t b)
@@ -14,27 +16,62 @@ static int64_t min2(int64_t a, int64_t b)
     return a < b ? a : b;
 }
 
+/* An upper estimate of what prompts and answers of at most n_tokens take while they are written. */
+static size_t room_for_texts(int64_t n_tokens)
+{
+    enum { TOKEN_BYTES = 32, PROMPT_TOKEN_BYTES = 256, FIXED_BYTES = 1 << 16 };
+    return FIXED_BYTES + (size_t)n_tokens * (PROMPT_TOKEN_BYTES + TOKEN_BYTES * (MAX_SEQUENCES + 1));
+}
+
+static vlorp_status measure_run(vlorpi_task_eval *eval, vlorpi_task_run *run, int64_t max_tokens, vlorp_err *err)
+{
+    if (!run->by_generation) {
+        VLORP_TRY(vlorpi_task_run_encode(run, eval->tokenizer, max_tokens, err));
+        eval->longest = max2(eval->longest, run->choices.longest);
+        return VLORP_OK;
+    }
+    vlorpi_generation_size size;
+    VLORP_TRY(vlorpi_task_generation_measure(&size, run, eval->tokenizer, 0, max_tokens, err));
+    eval->longest = max2(eval->longest, size.longest);
+    return VLORP_OK;
+}
+
+static vlorp_status book_texts(vlorpi_task_eval *eval, vlorp_err *err)
+{
+    size_t n_bytes = 0;
+    for (int i = 0; i < eval->n_runs; i++) {
+        n_bytes = eval->runs[i].by_generation ? room_for_texts(eval->longest) : n_bytes;
+    }
+    if (!vlorpi_mem_book(eval->mem, VLORPI_MEM_DATA, n_bytes)) {
+        return vlorpi_mem_fail(eval->mem, VLORPI_MEM_DATA, n_bytes, err);
+    }
+    eval->text_bytes = n_bytes;
+    return VLORP_OK;
+}
+
 vlorp_status vlorpi_task_eval_open(vlorpi_task_eval *eval, vlorpi_mem *mem, const vlorpi_tokenizer *tokenizer,
                                    const vlorpi_task_eval_settings *settings, vlorp_err *err)
 {
     vlorpi_task_settings how = {.data_dir = settings->data_dir, .limit = settings->limit};
-    *eval = (vlorpi_task_eval){.longest = 2};
+    *eval = (vlorpi_task_eval){.mem = mem, .tokenizer = tokenizer, .longest = 2};
     for (int i = 0; i < vlorpi_task_table_rows; i++) {
         if ((settings->tasks >> i & 1u) != 0) {
             vlorpi_task_run *run = &eval->runs[eval->n_runs];
             VLORP_TRY(vlorpi_task_run_open(run, mem, &vlorpi_task_table[i], &how, err));
             eval->n_runs++;
-            VLORP_TRY(vlorpi_task_run_encode(run, tokenizer, settings->max_tokens, err));
-            eval->longest = max2(eval->longest, run->choices.longest);
+            VLORP_TRY(measure_run(eval, run, settings->max_tokens, err));
         }
     }
-    return VLORP_OK;
+    return book_texts(eval, err);
 }
 
 void vlorpi_task_eval_close(vlorpi_task_eval *eval)
 {
     for (int i = 0; i < eval->n_runs; i++) {
         vlorpi_task_run_close(&eval->runs[i]);
+    }
+    if (eval->text_bytes > 0) {
+        vlorpi_mem_unbook(eval->mem, VLORPI_MEM_DATA, eval->text_bytes);
     }
     memset(eval, 0, sizeof *eval);
 }
@@ -69,20 +106,25 @@ void vlorpi_task_eval_layout(vlorpi_task_eval *eval, vlorpi_model *model, const 
     }
 }
 
-typedef struct answering {
-    vlorpi_task_run *run;
-    const volatile sig_atomic_t *stop;
-} answering;
-
 static vlorp_status count_answer(void *ctx, const vlorpi_task_run *run, const vlorpi_task_answer *answer,
                                  vlorp_err *err)
 {
-    const answering *a = ctx;
     (void)run;
-    if (a->stop != NULL && *a->stop != 0) {
-        VLORP_FAIL(err, VLORP_E_INTERRUPTED, "interrupted while evaluating");
+    (void)err;
+    vlorpi_task_run_count(ctx, answer->question, answer->is_correct, answer->is_near);
+    return VLORP_OK;
+}
+
+static vlorp_status generate(vlorpi_task_eval *eval, vlorpi_task_run *run, vlorp_err *err)
+{
+    size_t n_bytes = eval->text_bytes;
+    vlorpi_mem_unbook(eval->mem, VLORPI_MEM_DATA, n_bytes);
+    eval->text_bytes = 0;
+    VLORP_TRY(vlorpi_task_run_generation(run, &eval->engine, eval->tokenizer, 0, count_answer, run, err));
+    if (!vlorpi_mem_book(eval->mem, VLORPI_MEM_DATA, n_bytes)) {
+        return vlorpi_mem_fail(eval->mem, VLORPI_MEM_DATA, n_bytes, err);
     }
-    vlorpi_task_run_count(a->run, answer->question, answer->is_correct, answer->is_near);
+    eval->text_bytes = n_bytes;
     return VLORP_OK;
 }
 
@@ -92,9 +134,12 @@ vlorp_status vlorpi_task_eval_answer(vlorpi_task_eval *eval, const volatile sig_
         vlorpi_engine_forget(&eval->engine); /* its keys and values are of older weights */
     }
     for (int i = 0; i < eval->n_runs; i++) {
-        answering a = {.run = &eval->runs[i], .stop = stop};
-        vlorpi_task_run_reset(a.run);
-        VLORP_TRY(vlorpi_task_run_likelihood(a.run, &eval->likelihood, &eval->engine, count_answer, &a, err));
+        vlorpi_task_run *run = &eval->runs[i];
+        vlorpi_task_run_reset(run);
+        run->stop = stop;
+        VLORP_TRY(run->by_generation
+                      ? generate(eval, run, err)
+                      : vlorpi_task_run_likelihood(run, &eval->likelihood, &eval->engine, count_answer, run, err));
     }
     return VLORP_OK;
 }

@@ -13,14 +13,15 @@ TASKS = ["--eval_task", "boolq,mmlu", "--eval_limit", "1", "--eval_every", "2", 
 class EvalTraining(ProgramTest):
     def setUp(self):
         super().setUp()
+        self.lr, self.steps = "1e-3", "6"
         records = [{"prompt": f"Lily has {i} cats.", "completion": f" She has {i} dogs too." * (1 + i % 3)}
                    for i in range(40)]
         self.data = self.path("data.jsonl", "".join(json.dumps(record) + "\n" for record in records))
 
     def words(self, name, *more):
         return ["train", STORIES, "--dataset", self.data, "--save_dir", self.path(name), "--threads", "1",
-                "--total_batch_size", "4", "--batch_size", "2", "--lr", "1e-3", "--save_every", "3", "--keep", "9",
-                "--num_training_steps", "6", *more]
+                "--total_batch_size", "4", "--batch_size", "2", "--lr", self.lr, "--save_every", "3", "--keep", "9",
+                "--num_training_steps", self.steps, *more]
 
     def train(self, name, *more):
         code, _, err = run(*self.words(name, *more))
@@ -72,6 +73,25 @@ class EvalTraining(ProgramTest):
         self.assertEqual(code, 0, err)
         self.assertEqual(self.outcome(folder), whole)
 
+    def test_generated_answers(self):
+        """gsm8k has no list of answers: it is generated, within the plan, and as eval does it."""
+        record = json.dumps({"question": "How many cats are two cats and two cats?", "answer": "2 and 2 is 4.\n#### 4"})
+        for name, n in (("train", 40), ("test", 5)):
+            self.path(f"gsm8k/{name}.jsonl", (record + "\n") * n)
+        self.data, self.lr, self.steps = "gsm8k", "1e-2", "40"
+        words = ["--data_dir", self.folder]
+        folder, err = self.train("run", *words, "--eval_task", "gsm8k", "--eval_limit", "3", "--eval_every", "20")
+        model, steps, tasks = self.outcome(folder)
+        self.assertEqual([(line["step"], line["correct"], line["questions"]) for line in (tasks[0], tasks[-1])],
+                         [(0, 0, 3), (40, 3, 3)])
+        plan, ledger = re.search(r"total +(\S+ \S+) +(\S+ \S+)", err).groups()
+        self.assertEqual(plan, ledger)
+        code, out, err = run("eval", f"{folder}/model", "--task", "gsm8k", "--data_dir", self.folder, "--json")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(json.loads(out)["tasks"]["gsm8k"]["correct"], 5)
+        plain = self.outcome(self.train("plain", *words, "--eval_every", "20")[0])
+        self.assertEqual((model, steps), plain[:2])
+
     def test_without_a_held_out_loss(self):
         folder, _ = self.train("run", "--eval_task", "openbookqa", "--eval_limit", "3", "--data_dir", DATA)
         _, steps, tasks = self.outcome(folder)
@@ -79,7 +99,6 @@ class EvalTraining(ProgramTest):
         self.assertNotIn("eval_loss", steps[0])
 
     def test_mistakes(self):
-        self.refuses(2, self.words("run", "--eval_task", "gsm8k"), "--eval_task gsm8k: this version does not have it")
         self.refuses(2, self.words("run", "--eval_task", "boolq"), "no folder", "--data_dir")
         self.refuses(2, self.words("run", "--eval_task", "bool"), "did you mean boolq?")
 
