@@ -20,13 +20,16 @@ static void add_column(columns *c, const vlorpi_job *job)
     c->micro_tokens[c->n++] = job->sizes.micro_tokens;
 }
 
+/* The one that a job which plans all of them is opened with: the last, and the project's own, which takes every setting
+ * that any takes. */
+static const vlorpi_optimizer_name last_of_all = VLORPI_OPTIMIZER_PROJFACTOR;
+
 /* One after another; one that cannot do with these settings is left out, with the reason. */
 static vlorp_status plan_all(columns *c, vlorpi_job *job, vlorp_err *err)
 {
-    add_column(c, job);
-    for (int i = 1; i < VLORPI_N_OPTIMIZERS; i++) {
+    for (int i = 0; i < VLORPI_N_OPTIMIZERS; i++) {
         vlorp_status status = vlorpi_job_set_optimizer(job, (vlorpi_optimizer_name)i, err);
-        if ((status == VLORP_E_ARG || status == VLORP_E_UNSUPPORTED) && i + 1 < VLORPI_N_OPTIMIZERS) {
+        if ((status == VLORP_E_ARG || status == VLORP_E_UNSUPPORTED) && i != (int)last_of_all) {
             vlorpi_log_warn(job->log, "%s is left out: %s", vlorpi_optimizer_text((vlorpi_optimizer_name)i), err->text);
             *err = (vlorp_err){0};
             continue;
@@ -95,7 +98,7 @@ vlorp_status vlorpi_cmd_plan(vlorpi_cli *cli, vlorp_err *err)
         return vlorpi_plan_fit(cli, &settings, err);
     }
     bool all = strcmp(vlorpi_options_text(cli->options, "optimizer"), "all") == 0;
-    settings.optimizer = all ? (vlorpi_optimizer_name)0 : settings.optimizer;
+    settings.optimizer = all ? last_of_all : settings.optimizer;
     columns c = {.n = 0};
     vlorpi_job job;
     vlorp_status status = vlorpi_job_open(&job, &settings, false, cli->mem, &cli->log, cli->kernels, &cli->exec, err);

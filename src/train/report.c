@@ -13,6 +13,7 @@ typedef struct curves {
     int64_t last_step, n_tokens;
     double seconds;
     vlorpi_plot_series loss, held, lr, norm, speed;
+    vlorpi_plot_series accuracy[VLORPI_TASK_EVAL_MAX]; /* of the job's tasks, in their order */
 } curves;
 
 /* The number behind "key": in a line that metrics.c wrote; false when it has none. */
@@ -37,8 +38,15 @@ static void take(vlorpi_plot_series *series, const char *line, const char *key, 
     }
 }
 
+static bool is_about(const char *line, const vlorpi_task *task)
+{
+    char pattern[64];
+    (void)snprintf(pattern, sizeof pattern, "\"task\": \"%s\"", task->name);
+    return strstr(line, pattern) != NULL;
+}
+
 /* Two passes: the first finds where the curves end. */
-static void read_metrics(curves *c, FILE *file)
+static void read_metrics(curves *c, const vlorpi_task_eval *tasks, FILE *file)
 {
     char line[2048];
     double step;
@@ -51,6 +59,9 @@ static void read_metrics(curves *c, FILE *file)
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
         all[i]->last_x = (double)c->last_step;
     }
+    for (int i = 0; i < tasks->n_runs; i++) {
+        c->accuracy[i].last_x = (double)c->last_step;
+    }
     rewind(file);
     while (fgets(line, sizeof line, file) != NULL) {
         double number = 0;
@@ -62,6 +73,11 @@ static void read_metrics(curves *c, FILE *file)
         take(&c->lr, line, "lr", step);
         take(&c->norm, line, "grad_norm", step);
         take(&c->speed, line, "tokens_per_second", step);
+        for (int i = 0; i < tasks->n_runs; i++) {
+            if (is_about(line, tasks->runs[i].task)) {
+                take(&c->accuracy[i], line, "accuracy", step);
+            }
+        }
         c->n_tokens += number_of(line, "tokens", &number) ? (int64_t)number : 0;
         c->seconds += number_of(line, "seconds", &number) ? number : 0;
     }
@@ -211,6 +227,11 @@ static void put_all(FILE *out, const vlorpi_job *job, const vlorpi_run_folder *f
     (void)fputs("<div class=\"plots\">\n", out);
     vlorpi_plot_draw(out, "Loss", &c->loss, &c->held, "held-out");
     vlorpi_plot_draw(out, "Held-out loss", &c->held, NULL, "");
+    for (int i = 0; i < job->tasks.n_runs; i++) {
+        char title[64];
+        (void)snprintf(title, sizeof title, "Accuracy: %s", job->tasks.runs[i].task->name);
+        vlorpi_plot_draw(out, title, &c->accuracy[i], NULL, "");
+    }
     vlorpi_plot_draw(out, "Learning rate", &c->lr, NULL, "");
     vlorpi_plot_draw(out, "Gradient norm", &c->norm, NULL, "");
     vlorpi_plot_draw(out, "Tokens per second", &c->speed, NULL, "");
@@ -230,7 +251,7 @@ vlorp_status vlorpi_report_write(const vlorpi_job *job, const vlorpi_run_folder 
     curves c = {0};
     FILE *metrics = fopen(folder->metrics, "r");
     if (metrics != NULL) {
-        read_metrics(&c, metrics);
+        read_metrics(&c, &job->tasks, metrics);
         (void)fclose(metrics);
     }
     FILE *out = fopen(beside, "w");

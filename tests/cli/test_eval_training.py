@@ -56,6 +56,8 @@ class EvalTraining(ProgramTest):
         self.assertEqual(plan, ledger)
         events = self.contents(*glob.glob(f"{folder}/events.out.tfevents.*"))
         self.assertEqual(events.count(b"eval/mmlu_accuracy"), 4)
+        report = self.contents(f"{folder}/report.html")
+        self.assertEqual([report.count(b"Accuracy: " + task + b" over steps") for task in (b"mmlu", b"boolq")], [1, 1])
         self.assertEqual(events.count(b"eval/boolq_accuracy"), 4)
 
     def test_the_end_is_what_eval_says(self):

@@ -144,6 +144,10 @@ class Results(ProgramTest):
             self.assertEqual(row["total"], sum(row[name] for name in classes))
         self.assertLess(table["projfactor"]["optimizer_state"], table["adamw"]["optimizer_state"])
         self.assertEqual(table["sgd"]["optimizer_state"], 0)
+        code, out, err = run("plan", STORIES, "--optimizer", "all", "--json", "--adaptive_budget")
+        self.assertEqual(code, 0, err)
+        self.assertEqual(set(json.loads(out)), {"vlorp-os", "vlorp-ss", "vlorp-sgd", "projfactor"})
+        self.assertIn(b"adamw is left out: --adaptive_budget", err)
 
     def test_convert(self):
         out_folder = self.path("converted")
