@@ -6,15 +6,11 @@
 
 vlorp_status vlorpi_text_out_keep(vlorpi_text_out *out, const char *text, size_t n_bytes, vlorp_err *err)
 {
-    if (n_bytes > out->capacity - out->n_bytes) {
-        size_t capacity = 2 * (out->n_bytes + n_bytes);
-        char *grown = vlorpi_mem_realloc(out->mem, VLORPI_MEM_DATA, out->text, capacity);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(out->mem, VLORPI_MEM_DATA, capacity, err);
-        }
-        out->text = grown;
-        out->capacity = capacity;
+    char *grown = vlorpi_mem_room(out->mem, VLORPI_MEM_DATA, out->text, out->n_bytes + n_bytes, 1);
+    if (grown == NULL) {
+        return vlorpi_mem_fail(out->mem, VLORPI_MEM_DATA, out->n_bytes + n_bytes, err);
     }
+    out->text = grown;
     memcpy(out->text + out->n_bytes, text, n_bytes);
     out->n_bytes += n_bytes;
     return VLORP_OK;

@@ -15,7 +15,7 @@ typedef struct vlorpi_text_out {
     vlorpi_mem *mem;
     bool shows, keeps;
     char *text; /* owned; what was kept, not NUL-terminated */
-    size_t n_bytes, capacity;
+    size_t n_bytes;
 } vlorpi_text_out;
 
 /* Appends to the kept text. */

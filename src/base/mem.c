@@ -118,6 +118,19 @@ void *vlorpi_mem_realloc(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, si
     return grown;
 }
 
+void *vlorpi_mem_room(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, size_t n_items, size_t item_bytes)
+{
+    enum { LEAST_BYTES = 256 };
+    size_t n_bytes;
+    if (__builtin_mul_overflow(n_items, item_bytes, &n_bytes) || n_bytes > SIZE_MAX / 2) {
+        return NULL;
+    }
+    if (memory != NULL && n_bytes <= header_of(memory)->user_bytes) {
+        return memory;
+    }
+    return vlorpi_mem_realloc(mem, cls, memory, n_bytes + n_bytes / 2 + LEAST_BYTES);
+}
+
 char *vlorpi_mem_strdup(vlorpi_mem *mem, vlorpi_mem_class cls, const char *text)
 {
     size_t n = strlen(text) + 1;

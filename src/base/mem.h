@@ -57,6 +57,9 @@ void *vlorpi_mem_alloc(vlorpi_mem *mem, vlorpi_mem_class cls, size_t n_bytes);
 void *vlorpi_mem_calloc(vlorpi_mem *mem, vlorpi_mem_class cls, size_t n_items, size_t item_bytes);
 /* Grows or shrinks; NULL leaves the old block as it was.  memory NULL allocates. */
 void *vlorpi_mem_realloc(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, size_t n_bytes);
+/* The block of a growing array (NULL: none yet) with room for n items: itself where it has it, else moved to one half as
+ * large again, so that adding takes constant time on average.  NULL leaves the old block as it was. */
+void *vlorpi_mem_room(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, size_t n_items, size_t item_bytes);
 char *vlorpi_mem_strdup(vlorpi_mem *mem, vlorpi_mem_class cls, const char *text);
 /* Accepts NULL. */
 void vlorpi_mem_free(vlorpi_mem *mem, void *memory);

@@ -26,15 +26,11 @@ static vlorp_status append(vlorpi_csv *csv, const char *from, size_t n, vlorp_er
     if (n == 0) {
         return VLORP_OK;
     }
-    if (n > csv->text_capacity - csv->n_text) {
-        size_t capacity = csv->text_capacity + csv->text_capacity / 2 + n + 256;
-        char *grown = vlorpi_mem_realloc(csv->mem, VLORPI_MEM_DATA, csv->text, capacity);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(csv->mem, VLORPI_MEM_DATA, capacity, err);
-        }
-        csv->text = grown;
-        csv->text_capacity = capacity;
+    char *text = vlorpi_mem_room(csv->mem, VLORPI_MEM_DATA, csv->text, csv->n_text + n, 1);
+    if (text == NULL) {
+        return vlorpi_mem_fail(csv->mem, VLORPI_MEM_DATA, csv->n_text + n, err);
     }
+    csv->text = text;
     memcpy(csv->text + csv->n_text, from, n);
     csv->n_text += n;
     return VLORP_OK;
@@ -45,16 +41,12 @@ static vlorp_status end_field(vlorpi_csv *csv, vlorp_err *err)
     if (csv->n_fields == VLORPI_CSV_MAX_FIELDS) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "the row has more than %d fields", VLORPI_CSV_MAX_FIELDS);
     }
-    if (csv->n_fields == csv->ends_capacity) {
-        int capacity = 2 * csv->ends_capacity + 16;
-        size_t n_bytes = (size_t)capacity * sizeof csv->ends[0];
-        size_t *grown = vlorpi_mem_realloc(csv->mem, VLORPI_MEM_DATA, csv->ends, n_bytes);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(csv->mem, VLORPI_MEM_DATA, n_bytes, err);
-        }
-        csv->ends = grown;
-        csv->ends_capacity = capacity;
+    size_t n = (size_t)csv->n_fields + 1;
+    size_t *ends = vlorpi_mem_room(csv->mem, VLORPI_MEM_DATA, csv->ends, n, sizeof *ends);
+    if (ends == NULL) {
+        return vlorpi_mem_fail(csv->mem, VLORPI_MEM_DATA, n * sizeof *ends, err);
     }
+    csv->ends = ends;
     csv->ends[csv->n_fields++] = csv->n_text;
     return VLORP_OK;
 }

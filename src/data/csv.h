@@ -26,9 +26,9 @@ typedef struct vlorpi_csv {
     size_t error_at;   /* after a failure: the place that is wrong */
     char delimiter;
     char *text;        /* the fields of the row, unquoted, back to back */
-    size_t n_text, text_capacity;
+    size_t n_text;
     size_t *ends;      /* [n_fields] where each field ends in text */
-    int n_fields, ends_capacity;
+    int n_fields;
 } vlorpi_csv;
 
 void vlorpi_csv_init(vlorpi_csv *csv, vlorpi_mem *mem, const char *bytes, size_t n_bytes, char delimiter);

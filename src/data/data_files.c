@@ -37,16 +37,12 @@ void vlorpi_data_files_deinit(vlorpi_data_files *files)
 
 static vlorp_status add_path(vlorpi_data_files *files, const char *path, vlorp_err *err)
 {
-    if (files->n == files->capacity) {
-        int capacity = 2 * files->capacity + 4;
-        size_t n_bytes = (size_t)capacity * sizeof files->paths[0];
-        char **grown = vlorpi_mem_realloc(files->mem, VLORPI_MEM_DATA, files->paths, n_bytes);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(files->mem, VLORPI_MEM_DATA, n_bytes, err);
-        }
-        files->paths = grown;
-        files->capacity = capacity;
+    size_t n = (size_t)files->n + 1;
+    char **paths = vlorpi_mem_room(files->mem, VLORPI_MEM_DATA, files->paths, n, sizeof *paths);
+    if (paths == NULL) {
+        return vlorpi_mem_fail(files->mem, VLORPI_MEM_DATA, n * sizeof *paths, err);
     }
+    files->paths = paths;
     files->paths[files->n] = vlorpi_mem_strdup(files->mem, VLORPI_MEM_DATA, path);
     if (files->paths[files->n] == NULL) {
         return vlorpi_mem_fail(files->mem, VLORPI_MEM_DATA, strlen(path) + 1, err);

@@ -11,7 +11,7 @@
 typedef struct vlorpi_data_files {
     vlorpi_mem *mem;
     char **paths; /* [n] owned */
-    int n, capacity;
+    int n;
     vlorpi_form form; /* what the name promises; ANY for a file of the user's */
 } vlorpi_data_files;
 

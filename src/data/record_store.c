@@ -2,27 +2,20 @@
 
 #include <string.h>
 
-static vlorp_status grow(vlorpi_record_store *store, size_t n_bytes, vlorp_err *err)
+/* Room for one more item, of n_bytes. */
+static vlorp_status make_room(vlorpi_record_store *store, size_t n_bytes, vlorp_err *err)
 {
-    if (n_bytes > store->capacity_bytes - store->n_bytes) {
-        size_t capacity = 2 * store->capacity_bytes + n_bytes;
-        char *text = vlorpi_mem_realloc(store->mem, VLORPI_MEM_DATA, store->text, capacity);
-        if (text == NULL) {
-            return vlorpi_mem_fail(store->mem, VLORPI_MEM_DATA, capacity, err);
-        }
-        store->text = text;
-        store->capacity_bytes = capacity;
+    char *text = vlorpi_mem_room(store->mem, VLORPI_MEM_DATA, store->text, store->n_bytes + n_bytes, 1);
+    if (text == NULL) {
+        return vlorpi_mem_fail(store->mem, VLORPI_MEM_DATA, store->n_bytes + n_bytes, err);
     }
-    if (store->n == store->capacity) {
-        int64_t capacity = 2 * store->capacity + 64;
-        size_t bytes = (size_t)capacity * sizeof store->items[0];
-        vlorpi_stored_record *items = vlorpi_mem_realloc(store->mem, VLORPI_MEM_DATA, store->items, bytes);
-        if (items == NULL) {
-            return vlorpi_mem_fail(store->mem, VLORPI_MEM_DATA, bytes, err);
-        }
-        store->items = items;
-        store->capacity = capacity;
+    store->text = text;
+    size_t n = (size_t)store->n + 1;
+    vlorpi_stored_record *items = vlorpi_mem_room(store->mem, VLORPI_MEM_DATA, store->items, n, sizeof *items);
+    if (items == NULL) {
+        return vlorpi_mem_fail(store->mem, VLORPI_MEM_DATA, n * sizeof *items, err);
     }
+    store->items = items;
     return VLORP_OK;
 }
 
@@ -36,7 +29,7 @@ vlorp_status vlorpi_record_store_add(vlorpi_record_store *store, const vlorpi_re
         }
         n_bytes += record->fields[i].n_bytes;
     }
-    VLORP_TRY(grow(store, n_bytes, err));
+    VLORP_TRY(make_room(store, n_bytes, err));
     vlorpi_stored_record *item = &store->items[store->n++];
     *item = (vlorpi_stored_record){.form = record->form, .begin = store->n_bytes};
     for (int i = 0; i < n_fields; i++) {

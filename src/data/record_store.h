@@ -18,9 +18,9 @@ typedef struct vlorpi_stored_record {
 typedef struct vlorpi_record_store {
     vlorpi_mem *mem;
     char *text;
-    size_t n_bytes, capacity_bytes;
+    size_t n_bytes;
     vlorpi_stored_record *items; /* [n] */
-    int64_t n, capacity;
+    int64_t n;
 } vlorpi_record_store;
 
 /* Copies a record to the end.  Errors: E_NOMEM; E_LIMIT for a field of 2 GiB. */

@@ -14,35 +14,25 @@ typedef struct adding {
     int32_t first[VLORPI_QUESTION_MAX_OPTIONS];     /* its first answer token, from there */
 } adding;
 
-static vlorp_status reserve_ids(vlorpi_choices *choices, int64_t n, vlorp_err *err)
+static vlorp_status reserve_ids(vlorpi_choices *choices, int64_t n_more, vlorp_err *err)
 {
-    if (n <= choices->ids_capacity - choices->n_ids) {
-        return VLORP_OK;
-    }
-    int64_t capacity = choices->ids_capacity + choices->ids_capacity / 2 + n;
-    size_t n_bytes = (size_t)capacity * sizeof choices->ids[0];
-    int32_t *ids = vlorpi_mem_realloc(choices->mem, VLORPI_MEM_DATA, choices->ids, n_bytes);
+    size_t n = (size_t)(choices->n_ids + n_more);
+    int32_t *ids = vlorpi_mem_room(choices->mem, VLORPI_MEM_DATA, choices->ids, n, sizeof *ids);
     if (ids == NULL) {
-        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n_bytes, err);
+        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n * sizeof *ids, err);
     }
     choices->ids = ids;
-    choices->ids_capacity = capacity;
     return VLORP_OK;
 }
 
-static vlorp_status reserve_items(vlorpi_choices *choices, int64_t n, vlorp_err *err)
+static vlorp_status reserve_items(vlorpi_choices *choices, int64_t n_more, vlorp_err *err)
 {
-    if (n <= choices->capacity - choices->n) {
-        return VLORP_OK;
-    }
-    int64_t capacity = choices->n + n;
-    size_t n_bytes = (size_t)capacity * sizeof choices->items[0];
-    vlorpi_choice *items = vlorpi_mem_realloc(choices->mem, VLORPI_MEM_DATA, choices->items, n_bytes);
+    size_t n = (size_t)(choices->n + n_more);
+    vlorpi_choice *items = vlorpi_mem_room(choices->mem, VLORPI_MEM_DATA, choices->items, n, sizeof *items);
     if (items == NULL) {
-        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n_bytes, err);
+        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n * sizeof *items, err);
     }
     choices->items = items;
-    choices->capacity = capacity;
     return VLORP_OK;
 }
 
@@ -200,7 +190,6 @@ vlorp_status vlorpi_choices_trim(vlorpi_choices *choices, vlorp_err *err)
         return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n_bytes, err);
     }
     choices->ids = ids;
-    choices->ids_capacity = choices->n_ids;
     return VLORP_OK;
 }
 

@@ -27,9 +27,9 @@ typedef struct vlorpi_choice {
 typedef struct vlorpi_choices {
     vlorpi_mem *mem;
     int32_t *ids; /* [n_ids] */
-    int64_t n_ids, ids_capacity;
+    int64_t n_ids;
     vlorpi_choice *items; /* [n] */
-    int64_t n, capacity;
+    int64_t n;
     int64_t longest; /* tokens of the longest option's text */
     int64_t n_cut;
 } vlorpi_choices;

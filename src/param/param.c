@@ -26,17 +26,12 @@ void vlorpi_params_deinit(vlorpi_params *params)
 
 static vlorp_status grow(vlorpi_params *params, vlorp_err *err)
 {
-    if (params->n < params->capacity) {
-        return VLORP_OK;
-    }
-    int capacity = params->capacity == 0 ? 64 : params->capacity * 2;
-    size_t n_bytes = (size_t)capacity * sizeof *params->items;
-    vlorpi_param *items = vlorpi_mem_realloc(params->mem, VLORPI_MEM_OTHER, params->items, n_bytes);
+    size_t n = (size_t)params->n + 1;
+    vlorpi_param *items = vlorpi_mem_room(params->mem, VLORPI_MEM_OTHER, params->items, n, sizeof *items);
     if (items == NULL) {
-        return vlorpi_mem_fail(params->mem, VLORPI_MEM_OTHER, n_bytes, err);
+        return vlorpi_mem_fail(params->mem, VLORPI_MEM_OTHER, n * sizeof *items, err);
     }
     params->items = items;
-    params->capacity = capacity;
     return VLORP_OK;
 }
 

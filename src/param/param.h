@@ -42,7 +42,7 @@ typedef struct vlorpi_param {
 typedef struct vlorpi_params {
     vlorpi_mem *mem; /* borrowed */
     vlorpi_param *items;
-    int n, capacity;
+    int n;
 } vlorpi_params;
 
 void vlorpi_params_init(vlorpi_params *params, vlorpi_mem *mem);

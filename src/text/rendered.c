@@ -19,16 +19,11 @@ void vlorpi_rendered_deinit(vlorpi_rendered *rendered)
 
 vlorp_status vlorpi_rendered_append(vlorpi_rendered *rendered, const char *from, size_t n, vlorp_err *err)
 {
-    if (n > rendered->capacity - rendered->n_bytes) {
-        size_t capacity = rendered->n_bytes + n;
-        capacity += capacity / 2 + 256;
-        char *grown = vlorpi_mem_realloc(rendered->mem, VLORPI_MEM_DATA, rendered->bytes, capacity);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(rendered->mem, VLORPI_MEM_DATA, capacity, err);
-        }
-        rendered->bytes = grown;
-        rendered->capacity = capacity;
+    char *bytes = vlorpi_mem_room(rendered->mem, VLORPI_MEM_DATA, rendered->bytes, rendered->n_bytes + n, 1);
+    if (bytes == NULL) {
+        return vlorpi_mem_fail(rendered->mem, VLORPI_MEM_DATA, rendered->n_bytes + n, err);
     }
+    rendered->bytes = bytes;
     if (n > 0) {
         memcpy(rendered->bytes + rendered->n_bytes, from, n);
         rendered->n_bytes += n;
@@ -38,16 +33,12 @@ vlorp_status vlorpi_rendered_append(vlorpi_rendered *rendered, const char *from,
 
 vlorp_status vlorpi_rendered_mark(vlorpi_rendered *rendered, size_t begin, vlorp_err *err)
 {
-    if (rendered->n_spans == rendered->spans_capacity) {
-        int capacity = 2 * rendered->spans_capacity + 4;
-        size_t n_bytes = (size_t)capacity * sizeof rendered->spans[0];
-        vlorpi_span *grown = vlorpi_mem_realloc(rendered->mem, VLORPI_MEM_DATA, rendered->spans, n_bytes);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(rendered->mem, VLORPI_MEM_DATA, n_bytes, err);
-        }
-        rendered->spans = grown;
-        rendered->spans_capacity = capacity;
+    size_t n = (size_t)rendered->n_spans + 1;
+    vlorpi_span *spans = vlorpi_mem_room(rendered->mem, VLORPI_MEM_DATA, rendered->spans, n, sizeof *spans);
+    if (spans == NULL) {
+        return vlorpi_mem_fail(rendered->mem, VLORPI_MEM_DATA, n * sizeof *spans, err);
     }
+    rendered->spans = spans;
     rendered->spans[rendered->n_spans++] =
         (vlorpi_span){.begin = (int64_t)begin, .end = (int64_t)rendered->n_bytes};
     return VLORP_OK;

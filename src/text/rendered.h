@@ -19,9 +19,9 @@ typedef struct vlorpi_span {
 typedef struct vlorpi_rendered {
     vlorpi_mem *mem;
     char *bytes;
-    size_t n_bytes, capacity;
+    size_t n_bytes;
     vlorpi_span *spans; /* ascending, disjoint */
-    int n_spans, spans_capacity;
+    int n_spans;
     bool add_special;   /* the tokenizer's BOS and EOS belong around it */
     bool add_eos;       /* generation must stop behind it */
 } vlorpi_rendered;

@@ -7,23 +7,19 @@
 typedef struct pieces {
     vlorpi_mem *mem;
     char *bytes;
-    size_t n_bytes, capacity;
+    size_t n_bytes;
     size_t *ends;
-    size_t n, n_capacity;
+    size_t n;
 } pieces;
 
 static vlorp_status add_bytes(pieces *p, const char *bytes, size_t n_bytes, vlorp_err *err)
 {
     size_t need = p->n_bytes + n_bytes + 1;
-    if (need > p->capacity) {
-        size_t capacity = need + need / 2 + 256;
-        char *grown = vlorpi_mem_realloc(p->mem, VLORPI_MEM_DATA, p->bytes, capacity);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(p->mem, VLORPI_MEM_DATA, capacity, err);
-        }
-        p->bytes = grown;
-        p->capacity = capacity;
+    char *grown = vlorpi_mem_room(p->mem, VLORPI_MEM_DATA, p->bytes, need, 1);
+    if (grown == NULL) {
+        return vlorpi_mem_fail(p->mem, VLORPI_MEM_DATA, need, err);
     }
+    p->bytes = grown;
     if (n_bytes > 0) {
         memcpy(p->bytes + p->n_bytes, bytes, n_bytes);
     }
@@ -34,15 +30,11 @@ static vlorp_status add_bytes(pieces *p, const char *bytes, size_t n_bytes, vlor
 /* Ends the piece that add_bytes made. */
 static vlorp_status end_piece(pieces *p, vlorp_err *err)
 {
-    if (p->n == p->n_capacity) {
-        size_t capacity = p->n + p->n / 2 + 64;
-        size_t *grown = vlorpi_mem_realloc(p->mem, VLORPI_MEM_DATA, p->ends, capacity * sizeof *grown);
-        if (grown == NULL) {
-            return vlorpi_mem_fail(p->mem, VLORPI_MEM_DATA, capacity * sizeof *grown, err);
-        }
-        p->ends = grown;
-        p->n_capacity = capacity;
+    size_t *grown = vlorpi_mem_room(p->mem, VLORPI_MEM_DATA, p->ends, p->n + 1, sizeof *grown);
+    if (grown == NULL) {
+        return vlorpi_mem_fail(p->mem, VLORPI_MEM_DATA, (p->n + 1) * sizeof *grown, err);
     }
+    p->ends = grown;
     p->ends[p->n++] = p->n_bytes;
     return VLORP_OK;
 }

@@ -17,17 +17,11 @@ typedef struct encoder {
 
 static vlorp_status reserve_tokens(vlorpi_tokens *out, int64_t n, vlorp_err *err)
 {
-    if (n <= out->capacity) {
-        return VLORP_OK;
-    }
-    int64_t capacity = n + n / 2 + 32;
-    size_t n_bytes = (size_t)capacity * sizeof *out->items;
-    vlorpi_token *items = vlorpi_mem_realloc(out->mem, VLORPI_MEM_DATA, out->items, n_bytes);
+    vlorpi_token *items = vlorpi_mem_room(out->mem, VLORPI_MEM_DATA, out->items, (size_t)n, sizeof *items);
     if (items == NULL) {
-        return vlorpi_mem_fail(out->mem, VLORPI_MEM_DATA, n_bytes, err);
+        return vlorpi_mem_fail(out->mem, VLORPI_MEM_DATA, (size_t)n * sizeof *items, err);
     }
     out->items = items;
-    out->capacity = capacity;
     return VLORP_OK;
 }
 

@@ -30,7 +30,7 @@ typedef struct vlorpi_token {
 typedef struct vlorpi_tokens {
     vlorpi_mem *mem;
     vlorpi_token *items;
-    int64_t n, capacity;
+    int64_t n;
 } vlorpi_tokens;
 void vlorpi_tokens_deinit(vlorpi_tokens *tokens);
 

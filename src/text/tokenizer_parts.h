@@ -101,8 +101,8 @@ typedef struct vlorpi_added_token {
 } vlorpi_added_token;
 
 typedef struct vlorpi_added_tokens {
-    vlorpi_added_token *items; /* room for capacity */
-    int64_t n, capacity;
+    vlorpi_added_token *items;
+    int64_t n;
     int32_t *slots; /* [n_slots] hash table over keys, made by vlorpi_added_index */
     size_t n_slots;
     uint16_t max_bytes[256]; /* longest key by first byte, 0: none */
