@@ -6,11 +6,7 @@
 
 vlorp_status vlorpi_text_out_keep(vlorpi_text_out *out, const char *text, size_t n_bytes, vlorp_err *err)
 {
-    char *grown = vlorpi_mem_room(out->mem, VLORPI_MEM_DATA, out->text, out->n_bytes + n_bytes, 1);
-    if (grown == NULL) {
-        return vlorpi_mem_fail(out->mem, VLORPI_MEM_DATA, out->n_bytes + n_bytes, err);
-    }
-    out->text = grown;
+    VLORP_TRY(vlorpi_mem_room(out->mem, VLORPI_MEM_DATA, &out->text, out->n_bytes + n_bytes, 1, err));
     memcpy(out->text + out->n_bytes, text, n_bytes);
     out->n_bytes += n_bytes;
     return VLORP_OK;

@@ -118,17 +118,26 @@ void *vlorpi_mem_realloc(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, si
     return grown;
 }
 
-void *vlorpi_mem_room(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, size_t n_items, size_t item_bytes)
+vlorp_status vlorpi_mem_room(vlorpi_mem *mem, vlorpi_mem_class cls, void *array, size_t n_items, size_t item_bytes,
+                             vlorp_err *err)
 {
     enum { LEAST_BYTES = 256 };
+    void *block;
+    memcpy(&block, array, sizeof block);
     size_t n_bytes;
     if (__builtin_mul_overflow(n_items, item_bytes, &n_bytes) || n_bytes > SIZE_MAX / 2) {
-        return NULL;
+        return vlorpi_mem_fail(mem, cls, SIZE_MAX, err);
     }
-    if (memory != NULL && n_bytes <= header_of(memory)->user_bytes) {
-        return memory;
+    if (block != NULL && n_bytes <= header_of(block)->user_bytes) {
+        return VLORP_OK;
     }
-    return vlorpi_mem_realloc(mem, cls, memory, n_bytes + n_bytes / 2 + LEAST_BYTES);
+    n_bytes += n_bytes / 2 + LEAST_BYTES;
+    block = vlorpi_mem_realloc(mem, cls, block, n_bytes);
+    if (block == NULL) {
+        return vlorpi_mem_fail(mem, cls, n_bytes, err);
+    }
+    memcpy(array, &block, sizeof block);
+    return VLORP_OK;
 }
 
 char *vlorpi_mem_strdup(vlorpi_mem *mem, vlorpi_mem_class cls, const char *text)
@@ -154,7 +163,8 @@ void vlorpi_mem_free(vlorpi_mem *mem, void *memory)
 vlorp_status vlorpi_mem_fail(const vlorpi_mem *mem, vlorpi_mem_class cls, size_t n_bytes, vlorp_err *err)
 {
     const char *row = vlorpi_mem_row_name(vlorpi_mem_row_of(cls));
-    if (mem->limit_bytes != 0 && mem->now.total_bytes + n_bytes > mem->limit_bytes) {
+    size_t most = mem->limit_bytes - mem->now.total_bytes;
+    if (mem->limit_bytes != 0 && vlorpi_mem_footprint(n_bytes) > most) {
         VLORP_FAIL(err, VLORP_E_LIMIT, "%s needs %zu bytes more; %zu are in use and the limit is %zu", row, n_bytes,
                    mem->now.total_bytes, mem->limit_bytes);
     }

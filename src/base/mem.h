@@ -57,9 +57,11 @@ void *vlorpi_mem_alloc(vlorpi_mem *mem, vlorpi_mem_class cls, size_t n_bytes);
 void *vlorpi_mem_calloc(vlorpi_mem *mem, vlorpi_mem_class cls, size_t n_items, size_t item_bytes);
 /* Grows or shrinks; NULL leaves the old block as it was.  memory NULL allocates. */
 void *vlorpi_mem_realloc(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, size_t n_bytes);
-/* The block of a growing array (NULL: none yet) with room for n items: itself where it has it, else moved to one half as
- * large again, so that adding takes constant time on average.  NULL leaves the old block as it was. */
-void *vlorpi_mem_room(vlorpi_mem *mem, vlorpi_mem_class cls, void *memory, size_t n_items, size_t item_bytes);
+/* Room for n items in a growing array.  array is the address of the pointer to its block (that is NULL: none yet), which
+ * stays where it is if it has the room, else moves to one half as large again, so that adding takes constant time on average.
+ * Errors: vlorpi_mem_fail's; the block is then as it was. */
+VLORP_CHECKED vlorp_status vlorpi_mem_room(vlorpi_mem *mem, vlorpi_mem_class cls, void *array, size_t n_items,
+                                           size_t item_bytes, vlorp_err *err);
 char *vlorpi_mem_strdup(vlorpi_mem *mem, vlorpi_mem_class cls, const char *text);
 /* Accepts NULL. */
 void vlorpi_mem_free(vlorpi_mem *mem, void *memory);

@@ -26,11 +26,7 @@ static vlorp_status append(vlorpi_csv *csv, const char *from, size_t n, vlorp_er
     if (n == 0) {
         return VLORP_OK;
     }
-    char *text = vlorpi_mem_room(csv->mem, VLORPI_MEM_DATA, csv->text, csv->n_text + n, 1);
-    if (text == NULL) {
-        return vlorpi_mem_fail(csv->mem, VLORPI_MEM_DATA, csv->n_text + n, err);
-    }
-    csv->text = text;
+    VLORP_TRY(vlorpi_mem_room(csv->mem, VLORPI_MEM_DATA, &csv->text, csv->n_text + n, 1, err));
     memcpy(csv->text + csv->n_text, from, n);
     csv->n_text += n;
     return VLORP_OK;
@@ -41,12 +37,8 @@ static vlorp_status end_field(vlorpi_csv *csv, vlorp_err *err)
     if (csv->n_fields == VLORPI_CSV_MAX_FIELDS) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "the row has more than %d fields", VLORPI_CSV_MAX_FIELDS);
     }
-    size_t n = (size_t)csv->n_fields + 1;
-    size_t *ends = vlorpi_mem_room(csv->mem, VLORPI_MEM_DATA, csv->ends, n, sizeof *ends);
-    if (ends == NULL) {
-        return vlorpi_mem_fail(csv->mem, VLORPI_MEM_DATA, n * sizeof *ends, err);
-    }
-    csv->ends = ends;
+    VLORP_TRY(vlorpi_mem_room(csv->mem, VLORPI_MEM_DATA, &csv->ends, (size_t)csv->n_fields + 1,
+                              sizeof csv->ends[0], err));
     csv->ends[csv->n_fields++] = csv->n_text;
     return VLORP_OK;
 }

@@ -37,12 +37,8 @@ void vlorpi_data_files_deinit(vlorpi_data_files *files)
 
 static vlorp_status add_path(vlorpi_data_files *files, const char *path, vlorp_err *err)
 {
-    size_t n = (size_t)files->n + 1;
-    char **paths = vlorpi_mem_room(files->mem, VLORPI_MEM_DATA, files->paths, n, sizeof *paths);
-    if (paths == NULL) {
-        return vlorpi_mem_fail(files->mem, VLORPI_MEM_DATA, n * sizeof *paths, err);
-    }
-    files->paths = paths;
+    VLORP_TRY(vlorpi_mem_room(files->mem, VLORPI_MEM_DATA, &files->paths, (size_t)files->n + 1,
+                              sizeof files->paths[0], err));
     files->paths[files->n] = vlorpi_mem_strdup(files->mem, VLORPI_MEM_DATA, path);
     if (files->paths[files->n] == NULL) {
         return vlorpi_mem_fail(files->mem, VLORPI_MEM_DATA, strlen(path) + 1, err);

@@ -5,17 +5,9 @@
 /* Room for one more item, of n_bytes. */
 static vlorp_status make_room(vlorpi_record_store *store, size_t n_bytes, vlorp_err *err)
 {
-    char *text = vlorpi_mem_room(store->mem, VLORPI_MEM_DATA, store->text, store->n_bytes + n_bytes, 1);
-    if (text == NULL) {
-        return vlorpi_mem_fail(store->mem, VLORPI_MEM_DATA, store->n_bytes + n_bytes, err);
-    }
-    store->text = text;
-    size_t n = (size_t)store->n + 1;
-    vlorpi_stored_record *items = vlorpi_mem_room(store->mem, VLORPI_MEM_DATA, store->items, n, sizeof *items);
-    if (items == NULL) {
-        return vlorpi_mem_fail(store->mem, VLORPI_MEM_DATA, n * sizeof *items, err);
-    }
-    store->items = items;
+    VLORP_TRY(vlorpi_mem_room(store->mem, VLORPI_MEM_DATA, &store->text, store->n_bytes + n_bytes, 1, err));
+    VLORP_TRY(vlorpi_mem_room(store->mem, VLORPI_MEM_DATA, &store->items, (size_t)store->n + 1,
+                              sizeof store->items[0], err));
     return VLORP_OK;
 }
 

@@ -14,28 +14,6 @@ typedef struct adding {
     int32_t first[VLORPI_QUESTION_MAX_OPTIONS];     /* its first answer token, from there */
 } adding;
 
-static vlorp_status reserve_ids(vlorpi_choices *choices, int64_t n_more, vlorp_err *err)
-{
-    size_t n = (size_t)(choices->n_ids + n_more);
-    int32_t *ids = vlorpi_mem_room(choices->mem, VLORPI_MEM_DATA, choices->ids, n, sizeof *ids);
-    if (ids == NULL) {
-        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n * sizeof *ids, err);
-    }
-    choices->ids = ids;
-    return VLORP_OK;
-}
-
-static vlorp_status reserve_items(vlorpi_choices *choices, int64_t n_more, vlorp_err *err)
-{
-    size_t n = (size_t)(choices->n + n_more);
-    vlorpi_choice *items = vlorpi_mem_room(choices->mem, VLORPI_MEM_DATA, choices->items, n, sizeof *items);
-    if (items == NULL) {
-        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n * sizeof *items, err);
-    }
-    choices->items = items;
-    return VLORP_OK;
-}
-
 /* Appends the ids of the question with that option as its answer. */
 static vlorp_status encode_option(adding *a, const vlorpi_question *question, int option, vlorp_err *err)
 {
@@ -55,7 +33,8 @@ static vlorp_status encode_option(adding *a, const vlorpi_question *question, in
     if (first == 0 || first == tokens->n) {
         VLORP_FAIL(err, VLORP_E_FORMAT, "the question or its answer \"%s\" is empty", question->options[option]);
     }
-    VLORP_TRY(reserve_ids(choices, tokens->n, err));
+    VLORP_TRY(vlorpi_mem_room(choices->mem, VLORPI_MEM_DATA, &choices->ids, (size_t)(choices->n_ids + tokens->n),
+                              sizeof choices->ids[0], err));
     for (int64_t t = 0; t < tokens->n; t++) {
         choices->ids[choices->n_ids++] = tokens->items[t].id;
     }
@@ -165,7 +144,8 @@ vlorp_status vlorpi_choices_add(vlorpi_choices *choices, const vlorpi_tokenizer 
                                 const vlorpi_question_set *set, int64_t begin, int64_t end, int64_t max_tokens,
                                 vlorp_err *err)
 {
-    VLORP_TRY(reserve_items(choices, end - begin, err));
+    VLORP_TRY(vlorpi_mem_room(choices->mem, VLORPI_MEM_DATA, &choices->items, (size_t)(choices->n + end - begin),
+                              sizeof choices->items[0], err));
     adding a = {.choices = choices, .tokenizer = tokenizer, .rendered = {.mem = choices->mem},
                 .tokens = {.mem = choices->mem}};
     vlorp_status status = VLORP_OK;
@@ -184,12 +164,18 @@ vlorp_status vlorpi_choices_add(vlorpi_choices *choices, const vlorpi_tokenizer 
 
 vlorp_status vlorpi_choices_trim(vlorpi_choices *choices, vlorp_err *err)
 {
-    size_t n_bytes = (size_t)choices->n_ids * sizeof choices->ids[0];
-    int32_t *ids = vlorpi_mem_realloc(choices->mem, VLORPI_MEM_DATA, choices->ids, n_bytes);
+    size_t ids_bytes = (size_t)choices->n_ids * sizeof choices->ids[0];
+    size_t items_bytes = (size_t)choices->n * sizeof choices->items[0];
+    int32_t *ids = vlorpi_mem_realloc(choices->mem, VLORPI_MEM_DATA, choices->ids, ids_bytes);
     if (ids == NULL) {
-        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, n_bytes, err);
+        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, ids_bytes, err);
     }
     choices->ids = ids;
+    vlorpi_choice *items = vlorpi_mem_realloc(choices->mem, VLORPI_MEM_DATA, choices->items, items_bytes);
+    if (items == NULL) {
+        return vlorpi_mem_fail(choices->mem, VLORPI_MEM_DATA, items_bytes, err);
+    }
+    choices->items = items;
     return VLORP_OK;
 }
 

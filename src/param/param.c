@@ -24,21 +24,11 @@ void vlorpi_params_deinit(vlorpi_params *params)
     *params = (vlorpi_params){0};
 }
 
-static vlorp_status grow(vlorpi_params *params, vlorp_err *err)
-{
-    size_t n = (size_t)params->n + 1;
-    vlorpi_param *items = vlorpi_mem_room(params->mem, VLORPI_MEM_OTHER, params->items, n, sizeof *items);
-    if (items == NULL) {
-        return vlorpi_mem_fail(params->mem, VLORPI_MEM_OTHER, n * sizeof *items, err);
-    }
-    params->items = items;
-    return VLORP_OK;
-}
-
 vlorp_status vlorpi_params_add(vlorpi_params *params, int *index, const char *name, vlorpi_role role, int layer,
                                int n_dims, int64_t n, int64_t m, vlorp_dtype dtype, vlorp_err *err)
 {
-    VLORP_TRY(grow(params, err));
+    VLORP_TRY(vlorpi_mem_room(params->mem, VLORPI_MEM_OTHER, &params->items, (size_t)params->n + 1,
+                              sizeof params->items[0], err));
     char *copy = vlorpi_mem_strdup(params->mem, VLORPI_MEM_OTHER, name);
     if (copy == NULL) {
         return vlorpi_mem_fail(params->mem, VLORPI_MEM_OTHER, strlen(name) + 1, err);

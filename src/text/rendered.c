@@ -19,11 +19,7 @@ void vlorpi_rendered_deinit(vlorpi_rendered *rendered)
 
 vlorp_status vlorpi_rendered_append(vlorpi_rendered *rendered, const char *from, size_t n, vlorp_err *err)
 {
-    char *bytes = vlorpi_mem_room(rendered->mem, VLORPI_MEM_DATA, rendered->bytes, rendered->n_bytes + n, 1);
-    if (bytes == NULL) {
-        return vlorpi_mem_fail(rendered->mem, VLORPI_MEM_DATA, rendered->n_bytes + n, err);
-    }
-    rendered->bytes = bytes;
+    VLORP_TRY(vlorpi_mem_room(rendered->mem, VLORPI_MEM_DATA, &rendered->bytes, rendered->n_bytes + n, 1, err));
     if (n > 0) {
         memcpy(rendered->bytes + rendered->n_bytes, from, n);
         rendered->n_bytes += n;
@@ -33,12 +29,8 @@ vlorp_status vlorpi_rendered_append(vlorpi_rendered *rendered, const char *from,
 
 vlorp_status vlorpi_rendered_mark(vlorpi_rendered *rendered, size_t begin, vlorp_err *err)
 {
-    size_t n = (size_t)rendered->n_spans + 1;
-    vlorpi_span *spans = vlorpi_mem_room(rendered->mem, VLORPI_MEM_DATA, rendered->spans, n, sizeof *spans);
-    if (spans == NULL) {
-        return vlorpi_mem_fail(rendered->mem, VLORPI_MEM_DATA, n * sizeof *spans, err);
-    }
-    rendered->spans = spans;
+    VLORP_TRY(vlorpi_mem_room(rendered->mem, VLORPI_MEM_DATA, &rendered->spans, (size_t)rendered->n_spans + 1,
+                              sizeof rendered->spans[0], err));
     rendered->spans[rendered->n_spans++] =
         (vlorpi_span){.begin = (int64_t)begin, .end = (int64_t)rendered->n_bytes};
     return VLORP_OK;

@@ -27,12 +27,8 @@ vlorp_status vlorpi_added_put(vlorpi_tokenizer *t, vlorpi_added_token token, vlo
         VLORP_FAIL(err, VLORP_E_LIMIT, "added token %d has %zu bytes; at most %d are read", (int)token.id, n_bytes,
                    VLORPI_TOKENIZER_MAX_ADDED);
     }
-    size_t n = (size_t)t->added.n + 1;
-    vlorpi_added_token *items = vlorpi_mem_room(t->mem, VLORPI_MEM_DATA, t->added.items, n, sizeof *items);
-    if (items == NULL) {
-        return vlorpi_mem_fail(t->mem, VLORPI_MEM_DATA, n * sizeof *items, err);
-    }
-    t->added.items = items;
+    VLORP_TRY(vlorpi_mem_room(t->mem, VLORPI_MEM_DATA, &t->added.items, (size_t)t->added.n + 1,
+                              sizeof t->added.items[0], err));
     token.key = NULL;
     token.n_key = 0;
     t->added.items[t->added.n++] = token;

@@ -15,11 +15,7 @@ typedef struct pieces {
 static vlorp_status add_bytes(pieces *p, const char *bytes, size_t n_bytes, vlorp_err *err)
 {
     size_t need = p->n_bytes + n_bytes + 1;
-    char *grown = vlorpi_mem_room(p->mem, VLORPI_MEM_DATA, p->bytes, need, 1);
-    if (grown == NULL) {
-        return vlorpi_mem_fail(p->mem, VLORPI_MEM_DATA, need, err);
-    }
-    p->bytes = grown;
+    VLORP_TRY(vlorpi_mem_room(p->mem, VLORPI_MEM_DATA, &p->bytes, need, 1, err));
     if (n_bytes > 0) {
         memcpy(p->bytes + p->n_bytes, bytes, n_bytes);
     }
@@ -30,11 +26,7 @@ static vlorp_status add_bytes(pieces *p, const char *bytes, size_t n_bytes, vlor
 /* Ends the piece that add_bytes made. */
 static vlorp_status end_piece(pieces *p, vlorp_err *err)
 {
-    size_t *grown = vlorpi_mem_room(p->mem, VLORPI_MEM_DATA, p->ends, p->n + 1, sizeof *grown);
-    if (grown == NULL) {
-        return vlorpi_mem_fail(p->mem, VLORPI_MEM_DATA, (p->n + 1) * sizeof *grown, err);
-    }
-    p->ends = grown;
+    VLORP_TRY(vlorpi_mem_room(p->mem, VLORPI_MEM_DATA, &p->ends, p->n + 1, sizeof p->ends[0], err));
     p->ends[p->n++] = p->n_bytes;
     return VLORP_OK;
 }

@@ -17,12 +17,7 @@ typedef struct encoder {
 
 static vlorp_status reserve_tokens(vlorpi_tokens *out, int64_t n, vlorp_err *err)
 {
-    vlorpi_token *items = vlorpi_mem_room(out->mem, VLORPI_MEM_DATA, out->items, (size_t)n, sizeof *items);
-    if (items == NULL) {
-        return vlorpi_mem_fail(out->mem, VLORPI_MEM_DATA, (size_t)n * sizeof *items, err);
-    }
-    out->items = items;
-    return VLORP_OK;
+    return vlorpi_mem_room(out->mem, VLORPI_MEM_DATA, &out->items, (size_t)n, sizeof out->items[0], err);
 }
 
 static vlorp_status add_token(encoder *e, int32_t id, int64_t begin, int64_t end)

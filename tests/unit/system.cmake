@@ -1,0 +1,1 @@
+vlorp_test(test_mem vlorp_system)
