@@ -146,11 +146,25 @@ static void print_state(char *text, const vlorpi_train_settings *s, const vlorpi
     }
 }
 
+/* An adapter that goes on has the rank that it has. */
+static bool lower_lora_rank(vlorpi_train_settings *s, const vlorpi_job *job)
+{
+    vlorpi_lora lora;
+    if (job->adapter != NULL || !vlorpi_model_lora(job->model, &lora) || lora.rank < 2) {
+        return false;
+    }
+    s->projection.rank = lora.rank / 2;
+    return true;
+}
+
 /* Halves M the way it was asked for: by the budget, the rank or the factor. */
 static bool lower_budget(vlorpi_train_settings *s, const vlorpi_job *job)
 {
     vlorp_projection *p = &s->projection;
     const vlorp_projection *used = &job->sizes.projection;
+    if (s->optimizer == VLORPI_OPTIMIZER_LORA) {
+        return lower_lora_rank(s, job);
+    }
     if (!vlorpi_optimizer_projects(s->optimizer)) {
         return false;
     }
@@ -188,7 +202,7 @@ static void print_budget(char *text, const vlorpi_train_settings *s, const vlorp
     const vlorp_projection *p = &s->projection;
     const vlorp_projection *a = asked != NULL ? &asked->projection : &(const vlorp_projection){0};
     int n = 0;
-    if (!vlorpi_optimizer_projects(s->optimizer)) {
+    if (!vlorpi_optimizer_projects(s->optimizer) && s->optimizer != VLORPI_OPTIMIZER_LORA) {
         return;
     }
     if (p->budget != 0 && p->budget != a->budget) {

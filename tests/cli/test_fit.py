@@ -98,6 +98,19 @@ class Fit(ProgramTest):
             self.assertRegex(out.decode(), rf"(?m)^{name} ")
         self.assertIn(b"an estimate", out)
 
+    def test_rank_of_adapters(self):
+        report = self.fit(STORIES, "--optimizer", "lora", "--rank", "32", "--fit", "12MiB", "--max_length", "256",
+                          "--batch_size", "1")
+        words = shlex.split(report["proposal"]["command"])
+        rank = int(words[words.index("--rank") + 1])
+        self.assertIn(rank, (1, 2, 4, 8, 16))
+        wider = ["plan", *words[2:3], *words[words.index("--activation_checkpointing"):words.index("--memory_limit")],
+                 "--json"]
+        wider[wider.index("--rank") + 1] = str(2 * rank)
+        code, out, err = run(*wider)
+        self.assertEqual(code, 0, err)
+        self.assertGreater(json.loads(out)["lora"]["total"], 12 * MIB)
+
     def test_no_proposal(self):
         code, out, err = run("plan", STORIES, "--fit", "1MiB")
         self.assertEqual(code, 1)
