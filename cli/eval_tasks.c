@@ -3,7 +3,6 @@
 
 #include <string.h>
 
-#include "base/checksum.h"
 #include "base/clock.h"
 #include "cli/inference.h"
 #include "eval/task_generation.h"
@@ -106,24 +105,11 @@ static vlorp_status open_engine(evaluation *e, vlorp_err *err)
     return VLORP_OK;
 }
 
-/* A mark by which other weights in the same place are told: the beginnings of all tensors. */
-static uint64_t weights_mark(const vlorpi_loaded_model *loaded)
-{
-    enum { MARK_BYTES = 4096 };
-    const vlorpi_params *params = vlorpi_model_params(loaded->model);
-    vlorpi_checksum sum = vlorpi_checksum_begin(0);
-    for (int i = 0; i < params->n; i++) {
-        size_t n_bytes = vlorpi_param_bytes(&params->items[i]);
-        vlorpi_checksum_add(&sum, params->items[i].data, n_bytes < MARK_BYTES ? n_bytes : MARK_BYTES);
-    }
-    return vlorpi_checksum_value(&sum);
-}
-
 /* Everything that an answer depends on; a log goes on only under the same. */
 static vlorp_status make_settings(json_t **out, const evaluation *e, vlorp_err *err)
 {
     const vlorpi_options *options = e->cli->options;
-    char text[17];
+    char text[VLORPI_PARAMS_MARK_BYTES];
     json_t *tasks = json_array();
     for (int i = 0; i < e->n_runs; i++) {
         vlorpi_question question;
@@ -135,7 +121,7 @@ static vlorp_status make_settings(json_t **out, const evaluation *e, vlorp_err *
                                                      question.row->name, "version", question.row->version, "data",
                                                      text));
     }
-    (void)snprintf(text, sizeof text, "%016llx", (unsigned long long)weights_mark(&e->loaded));
+    vlorpi_params_mark(text, vlorpi_model_params(e->loaded.model));
     const char *model;
     vlorp_status status = vlorpi_options_model(options, &model, err);
     *out = status != VLORP_OK

@@ -1,6 +1,9 @@
 #include "param/param.h"
 
+#include <stdio.h>
 #include <string.h>
+
+#include "base/checksum.h"
 
 const char *vlorpi_role_name(vlorpi_role role)
 {
@@ -58,6 +61,17 @@ size_t vlorpi_param_bytes(const vlorpi_param *param)
 {
     size_t element_bytes = param->dtype == VLORP_F32 ? 4 : 2;
     return (size_t)vlorpi_param_n_elements(param) * element_bytes;
+}
+
+void vlorpi_params_mark(char text[VLORPI_PARAMS_MARK_BYTES], const vlorpi_params *params)
+{
+    enum { BEGINNING_BYTES = 4096 };
+    vlorpi_checksum sum = vlorpi_checksum_begin(0);
+    for (int i = 0; i < params->n; i++) {
+        size_t n_bytes = vlorpi_param_bytes(&params->items[i]);
+        vlorpi_checksum_add(&sum, params->items[i].data, n_bytes < BEGINNING_BYTES ? n_bytes : BEGINNING_BYTES);
+    }
+    (void)snprintf(text, VLORPI_PARAMS_MARK_BYTES, "%016llx", (unsigned long long)vlorpi_checksum_value(&sum));
 }
 
 void vlorpi_params_layout(vlorpi_params *params, vlorpi_arena *arena)

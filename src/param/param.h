@@ -57,6 +57,10 @@ int vlorpi_params_find(const vlorpi_params *params, const char *name);
 int64_t vlorpi_param_n_elements(const vlorpi_param *param);
 size_t vlorpi_param_bytes(const vlorpi_param *param);
 
+/* A mark by which other weights are told, once they are in memory: a checksum of the beginnings of all. */
+enum { VLORPI_PARAMS_MARK_BYTES = 17 };
+void vlorpi_params_mark(char text[VLORPI_PARAMS_MARK_BYTES], const vlorpi_params *params);
+
 /* Hands every parameter its place in the arena, in table order (the plan when the arena counts). */
 void vlorpi_params_layout(vlorpi_params *params, vlorpi_arena *arena);
 

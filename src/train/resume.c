@@ -123,6 +123,22 @@ vlorp_status vlorpi_resume_check(const vlorpi_resume *resume, const vlorpi_job *
     return VLORP_OK;
 }
 
+vlorp_status vlorpi_resume_check_base(const vlorpi_resume *resume, const vlorpi_job *job, vlorp_err *err)
+{
+    char now[VLORPI_PARAMS_MARK_BYTES];
+    if (resume->point.base_mark[0] == '\0') {
+        return VLORP_OK;
+    }
+    vlorpi_params_mark(now, vlorpi_model_params(job->model));
+    if (strcmp(resume->point.base_mark, now) == 0) {
+        return VLORP_OK;
+    }
+    (void)vlorpi_err_set(err, VLORP_E_STATE, "%s: not the weights that the adapters of the run in %s have learnt beside",
+                         vlorpi_source_path(job->source), resume->from.path);
+    vlorpi_err_hint(err, "put the model back as it was, in the same dtype");
+    return VLORP_E_STATE;
+}
+
 static vlorp_status fail(const char *path, vlorp_err *err)
 {
     VLORP_FAIL(err, VLORP_E_IO, "%s: %s", path, strerror(errno));

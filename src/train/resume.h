@@ -31,6 +31,10 @@ void vlorpi_resume_close(vlorpi_resume *resume);
  * E_ARG, E_STATE with the reason. */
 VLORP_CHECKED vlorp_status vlorpi_resume_check(const vlorpi_resume *resume, const vlorpi_job *job, vlorp_err *err);
 
+/* Whether the weights that were read beside adapters are those of the run.  E_STATE. */
+VLORP_CHECKED vlorp_status vlorpi_resume_check_base(const vlorpi_resume *resume, const vlorpi_job *job,
+                                                    vlorp_err *err);
+
 /* Gives folder the metrics up to the checkpoint: by cutting them, or by copying those of the old folder. */
 VLORP_CHECKED vlorp_status vlorpi_resume_metrics(const vlorpi_resume *resume, const vlorpi_run_folder *folder,
                                                  const vlorpi_log *log, vlorp_err *err);

@@ -211,9 +211,9 @@ static vlorp_status write_point(const vlorpi_run_point *point, const vlorpi_new_
     vlorpi_file_writer writer;
     (void)snprintf(text, sizeof text,
                    "{\n  \"format\": %d,\n  \"step\": %" PRId64 ",\n  \"evaluated\": %s,\n  \"metrics_bytes\": %" PRId64
-                   ",\n  \"best_step\": %" PRId64 ",\n  \"best_loss\": %.17g\n}\n",
+                   ",\n  \"best_step\": %" PRId64 ",\n  \"best_loss\": %.17g,\n  \"base_mark\": \"%s\"\n}\n",
                    (int)FORMAT, point->step, point->evaluated ? "true" : "false", point->metrics_bytes,
-                   point->best_step, point->best_loss);
+                   point->best_step, point->best_loss, point->base_mark);
     vlorp_status status = vlorpi_file_writer_open(&writer, folder->fd, folder->place, POINT_NAME, NULL, 0, err);
     if (status == VLORP_OK) {
         status = vlorpi_file_writer_put_text(&writer, text, err);
@@ -360,6 +360,7 @@ static vlorp_status parse_point(vlorpi_run_point *point, const json_t *root, con
 {
     const json_t *evaluated = json_object_get(root, "evaluated");
     const json_t *loss = json_object_get(root, "best_loss");
+    const char *mark = json_string_value(json_object_get(root, "base_mark"));
     *point = (vlorpi_run_point){
         .step = json_integer_value(json_object_get(root, "step")),
         .evaluated = json_is_true(evaluated),
@@ -367,6 +368,7 @@ static vlorp_status parse_point(vlorpi_run_point *point, const json_t *root, con
         .best_step = json_integer_value(json_object_get(root, "best_step")),
         .best_loss = json_number_value(loss),
     };
+    (void)snprintf(point->base_mark, sizeof point->base_mark, "%s", mark != NULL ? mark : "");
     if (json_integer_value(json_object_get(root, "format")) != FORMAT) {
         VLORP_FAIL(err, VLORP_E_UNSUPPORTED, "%s: a checkpoint of another version of this program", path);
     }

@@ -30,6 +30,7 @@ typedef struct vlorpi_run_point {
     int64_t metrics_bytes; /* of metrics.jsonl */
     int64_t best_step;     /* of the lowest held-out loss after a step; 0: none yet */
     double best_loss;
+    char base_mark[VLORPI_PARAMS_MARK_BYTES]; /* of the weights beside adapters; empty: there are no adapters */
 } vlorpi_run_point;
 
 /* Bytes that one checkpoint takes on disk, as an upper estimate. */

@@ -429,6 +429,7 @@ static vlorp_status load_checkpoint(trainer *t, vlorp_err *err)
 {
     const vlorpi_job *job = &t->job;
     const vlorpi_run_point *point = &t->resume.point;
+    VLORP_TRY(vlorpi_resume_check_base(&t->resume, job, err));
     VLORP_TRY(vlorpi_run_state_load(job, t->resume.checkpoint, err));
     vlorpi_source_unmap(job->source);
     t->point = *point;
@@ -456,7 +457,13 @@ static vlorp_status prepare(trainer *t, vlorp_err *err)
     VLORP_TRY(vlorpi_fit_check(job, err));
     VLORP_TRY(begin_folder(t, err));
     VLORP_TRY(vlorpi_job_allocate(job, err));
-    return t->resume.is_on ? load_checkpoint(t, err) : VLORP_OK;
+    if (t->resume.is_on) {
+        return load_checkpoint(t, err);
+    }
+    if (vlorpi_model_adapters(job->model)->n > 0) {
+        vlorpi_params_mark(t->point.base_mark, vlorpi_model_params(job->model));
+    }
+    return VLORP_OK;
 }
 
 /* Where the run is kept, and from where it goes on. */

@@ -68,6 +68,23 @@ class Lora(resume.ResumeTest):
         self.refuses(1, ["train", "--continue_from", folder, "--num_training_steps", "8"], self.base)
         self.assertEqual(self.go_on(folder, moved, "--num_training_steps", "8"), wanted)
 
+    def test_base_changed(self):
+        """Adapters that learnt beside other weights do not go on beside these."""
+        folder = self.train("run", steps=4)
+        path = f"{self.base}/model.safetensors"
+        with open(path, "r+b") as file:
+            first = 8 + int.from_bytes(file.read(8), "little")  # byte of the first tensor
+            file.seek(first)
+            before = file.read(4)
+            file.seek(first)
+            file.write(b"\x00\x00\x80\x3e")
+        self.refuses(1, ["train", "--continue_from", folder, "--num_training_steps", "8"], self.base, folder,
+                     "not the weights", "put the model back")
+        with open(path, "r+b") as file:
+            file.seek(first)
+            file.write(before)
+        self.go_on(folder, "--num_training_steps", "8")
+
     def test_trains_on(self):
         adapter = f"{self.train('run', '--lora_save', 'adapter', '--rank', '4', steps=2)}/model"
         self.assertEqual(sorted(os.listdir(adapter)), ["adapter_config.json", "adapter_model.safetensors"])
