@@ -69,24 +69,22 @@ def tally(args, arm, by, task):
     return None
 
 
+def print_accuracies(args, by):
+    arms = [arm for arm in ARMS if any(tally(args, arm, by, task) for task in TASKS)]
+    tasks = [task for task in TASKS if any(tally(args, arm, by, task) for arm in arms)]
+    print(f"\nby {by}: % right (95 % interval)\n\n| task | questions | {' | '.join(arms)} |\n|" + " --- |" * (2 + len(arms)))
+    for task in tasks:
+        cells, n = [], 0
+        for arm in arms:
+            t = tally(args, arm, by, task)
+            n = t["questions"] if t else n
+            cells.append("{:.1f} ({:.1f} to {:.1f})".format(100 * t["accuracy"], *(100 * x for x in t["interval_95"])) if t else "-")
+        print(f"| {task} | {n} | {' | '.join(cells)} |")
+
+
 def table(args):
     for by in ("generation", "likelihood"):
-        arms = [arm for arm in ARMS if any(tally(args, arm, by, task) for task in TASKS)]
-        print(f"\nby {by}: % right (95 % interval)\n\n| task | questions | {' | '.join(arms)} |\n|" + " --- |" * (2 + len(arms)))
-        sums = dict.fromkeys(arms, 0.0)
-        for task in TASKS:
-            cells, n = [], 0
-            for arm in arms:
-                t = tally(args, arm, by, task)
-                if t is None:
-                    cells.append("-")
-                    continue
-                n = t["questions"]
-                sums[arm] += 100 * t["accuracy"] / len(TASKS)
-                low, high = t["interval_95"]
-                cells.append(f"{100 * t['accuracy']:.1f} ({100 * low:.1f} to {100 * high:.1f})")
-            print(f"| {task} | {n} | {' | '.join(cells)} |")
-        print(f"| mean | | {' | '.join(f'{sums[arm]:.1f}' for arm in arms)} |")
+        print_accuracies(args, by)
     print("\n| arm | steps | tokens | training s | loss, first and last tenth |\n|" + " --- |" * 5)
     for arm in ARMS:
         path = args.out / arm / "metrics.jsonl"
