@@ -19,6 +19,7 @@ import time
 ARMS = {
     "before": None,
     "projfactor": ["--optimizer", "projfactor", "--factor", "64", "--rank", "1", "--lr", "3e-4"],
+    "projfactor-1e-4": ["--optimizer", "projfactor", "--factor", "64", "--rank", "1", "--lr", "1e-4"],
     "adamw": ["--optimizer", "adamw", "--lr", "1e-4"],
     "lora": ["--optimizer", "lora", "--rank", "16", "--lr", "1e-3"],
 }
