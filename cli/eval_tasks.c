@@ -24,7 +24,20 @@ typedef struct evaluation {
     int64_t cost, cost_done;      /* of what is to be done by this process */
 } evaluation;
 
-/* Opens every task that --task names, alone or by its set. */
+unsigned vlorpi_cli_tasks(const vlorpi_options *options, const char *name)
+{
+    unsigned tasks = 0;
+    for (int i = 0; i < vlorpi_task_table_rows; i++) {
+        const vlorpi_task *task = &vlorpi_task_table[i];
+        if (vlorpi_options_lists(options, name, task->name) ||
+            (task->set != NULL && vlorpi_options_lists(options, name, task->set))) {
+            tasks |= 1u << i;
+        }
+    }
+    return tasks;
+}
+
+/* Opens every task that --task names. */
 static vlorp_status open_runs(evaluation *e, vlorp_err *err)
 {
     const vlorpi_options *options = e->cli->options;
@@ -34,11 +47,10 @@ static vlorp_status open_runs(evaluation *e, vlorp_err *err)
         .limit = vlorpi_options_int(options, "limit"),
         .by_generation = strcmp(vlorpi_options_text(options, "by"), "generation") == 0,
     };
+    unsigned tasks = vlorpi_cli_tasks(options, "task");
     for (int i = 0; i < vlorpi_task_table_rows; i++) {
-        const vlorpi_task *task = &vlorpi_task_table[i];
-        if (vlorpi_options_lists(options, "task", task->name) ||
-            (task->set != NULL && vlorpi_options_lists(options, "task", task->set))) {
-            VLORP_TRY(vlorpi_task_run_open(&e->runs[e->n_runs], e->cli->mem, task, &settings, err));
+        if ((tasks >> i & 1u) != 0) {
+            VLORP_TRY(vlorpi_task_run_open(&e->runs[e->n_runs], e->cli->mem, &vlorpi_task_table[i], &settings, err));
             e->n_runs++;
         }
     }
@@ -49,16 +61,8 @@ static vlorp_status open_runs(evaluation *e, vlorp_err *err)
 static vlorp_status measure_run(const evaluation *e, vlorpi_task_run *run, int64_t max_tokens, int64_t *longest,
                                 vlorp_err *err)
 {
-    int64_t n = 0;
-    if (run->by_generation) {
-        vlorpi_generation_size size;
-        VLORP_TRY(vlorpi_task_generation_measure(&size, run, e->loaded.tokenizer, e->max_new_tokens, max_tokens, err));
-        n = size.longest;
-        run->choices.n_cut = size.n_cut;
-    } else {
-        VLORP_TRY(vlorpi_task_run_encode(run, e->loaded.tokenizer, max_tokens, err));
-        n = run->choices.longest;
-    }
+    int64_t n;
+    VLORP_TRY(vlorpi_task_run_measure(&n, run, e->loaded.tokenizer, e->max_new_tokens, max_tokens, err));
     *longest = n > *longest ? n : *longest;
     if (run->choices.n_cut > 0) {
         vlorpi_log_warn(&e->cli->log, "%s: %lld of %lld texts have more than %lld tokens and lost their beginning",

@@ -8,6 +8,9 @@
 #include "cli/command.h"
 #include "eval/task_run.h"
 
+/* Bit i: the list of that option names row i of vlorpi_task_table, alone or by its set. */
+unsigned vlorpi_cli_tasks(const vlorpi_options *options, const char *name);
+
 VLORP_CHECKED vlorp_status vlorpi_cli_eval_tasks(vlorpi_cli *cli, vlorp_err *err);
 
 /* The first question of each run as the model reads it, with its answers (--show_prompt). */

@@ -4,6 +4,8 @@
 #include <math.h>
 #include <string.h>
 
+#include "cli/eval_tasks.h"
+
 static int choice(const char *text, const char *const *names, int n)
 {
     for (int i = 0; i < n; i++) {
@@ -82,19 +84,6 @@ static void read_method(vlorpi_train_settings *s, const vlorpi_options *o)
     s->state_dtype = (vlorp_dtype)CHOICE(vlorpi_options_text(o, "state_dtype"), "float32", "bfloat16");
 }
 
-static unsigned tasks_of(const vlorpi_options *o)
-{
-    unsigned tasks = 0;
-    for (int i = 0; i < vlorpi_task_table_rows; i++) {
-        const vlorpi_task *task = &vlorpi_task_table[i];
-        if (vlorpi_options_lists(o, "eval_task", task->name) ||
-            (task->set != NULL && vlorpi_options_lists(o, "eval_task", task->set))) {
-            tasks |= 1u << i;
-        }
-    }
-    return tasks;
-}
-
 static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
 {
     s->lr = vlorpi_options_double(o, "lr");
@@ -105,7 +94,7 @@ static void read_schedule(vlorpi_train_settings *s, const vlorpi_options *o)
     s->micro_tokens = int_or_auto(o, "micro_tokens");
     s->total_batch_size = vlorpi_options_int(o, "total_batch_size");
     s->eval_every = vlorpi_options_int(o, "eval_every");
-    s->eval_tasks = tasks_of(o);
+    s->eval_tasks = vlorpi_cli_tasks(o, "eval_task");
     s->eval_limit = vlorpi_options_int(o, "eval_limit");
     s->warmup = vlorpi_options_double(o, "warmup_steps");
     s->scheduler = (vlorp_schedule_kind)CHOICE(vlorpi_options_text(o, "scheduler"), "constant", "linear", "cosine",

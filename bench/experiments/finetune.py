@@ -6,8 +6,9 @@
 
 The published recipe scaled down: bf16, one epoch's beginning of shuffled examples, answers as targets, a new projection
 every 30 steps, clipping at 1, cosine schedule after a warm-up.  All arms see the same examples in the same order.
-Questions are the first --limit of each task, answered by
-generation as published; the first --long_limit of --long TASK, these by likelihood too.  What stands in FOLDER is not repeated: trainings go on where they were interrupted, and so do evaluations.
+Questions are the first --limit of each task, answered by generation as published; the first --long_limit of --long
+TASK, these by likelihood too.  What stands in FOLDER is not repeated: trainings go on where they were interrupted, and
+so do evaluations.
 """
 import argparse
 import json
@@ -36,9 +37,7 @@ def train(args, arm):
                  *ARMS[arm], "--quiet", "--save_dir", str(run)]
         if run.exists():
             words = ["train", "--continue_from", str(run), "--quiet"]
-        begin = time.monotonic()
         subprocess.run([args.vlorp, *words], check=True, stdout=subprocess.DEVNULL)
-        (run / "seconds").write_text(f"{time.monotonic() - begin:.0f}\n", encoding="utf-8")
     return run / "model"
 
 

@@ -216,23 +216,34 @@ static void end_run(run *r)
     vlorpi_tokens_deinit(&r->tokens);
 }
 
-vlorp_status vlorpi_task_generation_measure(vlorpi_generation_size *size, const vlorpi_task_run *task_run,
-                                            const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
-                                            int64_t max_tokens, vlorp_err *err)
+/* Counts the prompts that lose their beginning, and returns through *longest the longest text with its answer. */
+static vlorp_status measure_prompts(int64_t *longest, vlorpi_task_run *task_run, const vlorpi_tokenizer *tokenizer,
+                                    int64_t max_new_tokens, int64_t max_tokens, vlorp_err *err)
 {
     run r = begin_run(task_run, tokenizer, max_new_tokens, max_tokens);
     vlorp_status status = VLORP_OK;
     int64_t n_prompt = 1;
-    *size = (vlorpi_generation_size){0};
+    task_run->choices.n_cut = 0;
     for (; r.next < task_run->n && status == VLORP_OK; r.next++) {
         status = encode_prompt(&r, r.next, err);
         n_prompt = r.tokens.n > n_prompt ? r.tokens.n : n_prompt;
-        size->n_cut += r.tokens.n > r.max_prompt;
+        task_run->choices.n_cut += r.tokens.n > r.max_prompt;
     }
     int64_t n = n_prompt + r.rule.max_new_tokens;
-    size->longest = n < max_tokens ? n : max_tokens;
+    *longest = n < max_tokens ? n : max_tokens;
     end_run(&r);
     return status;
+}
+
+vlorp_status vlorpi_task_run_measure(int64_t *longest, vlorpi_task_run *task_run, const vlorpi_tokenizer *tokenizer,
+                                     int64_t max_new_tokens, int64_t max_tokens, vlorp_err *err)
+{
+    if (task_run->by_generation) {
+        return measure_prompts(longest, task_run, tokenizer, max_new_tokens, max_tokens, err);
+    }
+    VLORP_TRY(vlorpi_task_run_encode(task_run, tokenizer, max_tokens, err));
+    *longest = task_run->choices.longest;
+    return VLORP_OK;
 }
 
 vlorp_status vlorpi_task_run_generation(const vlorpi_task_run *task_run, vlorpi_engine *engine,

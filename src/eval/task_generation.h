@@ -15,14 +15,12 @@ typedef struct vlorpi_generation_rule {
 } vlorpi_generation_rule;
 vlorpi_generation_rule vlorpi_generation_rule_of(vlorpi_question_kind kind);
 
-/* What answering takes in tokens: prompt and max_new_tokens (0: the kind's), at most max_tokens. */
-typedef struct vlorpi_generation_size {
-    int64_t longest; /* text */
-    int64_t n_cut;   /* prompts that lose their beginning */
-} vlorpi_generation_size;
-VLORP_CHECKED vlorp_status vlorpi_task_generation_measure(vlorpi_generation_size *size, const vlorpi_task_run *run,
-                                                          const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
-                                                          int64_t max_tokens, vlorp_err *err);
+/* Gets a run ready to be answered its way: tokenises the questions, or measures the prompts.  *longest = tokens of the
+ * longest text, with max_new_tokens (0: the kind's) where it is generated, at most max_tokens; run->choices.n_cut = texts
+ * that lose their beginning. */
+VLORP_CHECKED vlorp_status vlorpi_task_run_measure(int64_t *longest, vlorpi_task_run *run,
+                                                   const vlorpi_tokenizer *tokenizer, int64_t max_new_tokens,
+                                                   int64_t max_tokens, vlorp_err *err);
 
 /* Answers questions [n_done, n) by greedy generation.  They are not counted: fn may do that.  A prompt that leaves no
  * room for max_new_tokens (0: the kind's) in the engine's positions loses its beginning.

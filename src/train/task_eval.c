@@ -23,19 +23,6 @@ static size_t room_for_texts(int64_t n_tokens)
     return FIXED_BYTES + (size_t)n_tokens * (PROMPT_TOKEN_BYTES + TOKEN_BYTES * (MAX_SEQUENCES + 1));
 }
 
-static vlorp_status measure_run(vlorpi_task_eval *eval, vlorpi_task_run *run, int64_t max_tokens, vlorp_err *err)
-{
-    if (!run->by_generation) {
-        VLORP_TRY(vlorpi_task_run_encode(run, eval->tokenizer, max_tokens, err));
-        eval->longest = max2(eval->longest, run->choices.longest);
-        return VLORP_OK;
-    }
-    vlorpi_generation_size size;
-    VLORP_TRY(vlorpi_task_generation_measure(&size, run, eval->tokenizer, 0, max_tokens, err));
-    eval->longest = max2(eval->longest, size.longest);
-    return VLORP_OK;
-}
-
 static vlorp_status book_texts(vlorpi_task_eval *eval, vlorp_err *err)
 {
     size_t n_bytes = 0;
@@ -59,7 +46,9 @@ vlorp_status vlorpi_task_eval_open(vlorpi_task_eval *eval, vlorpi_mem *mem, cons
             vlorpi_task_run *run = &eval->runs[eval->n_runs];
             VLORP_TRY(vlorpi_task_run_open(run, mem, &vlorpi_task_table[i], &how, err));
             eval->n_runs++;
-            VLORP_TRY(measure_run(eval, run, settings->max_tokens, err));
+            int64_t longest;
+            VLORP_TRY(vlorpi_task_run_measure(&longest, run, tokenizer, 0, settings->max_tokens, err));
+            eval->longest = max2(eval->longest, longest);
         }
     }
     return book_texts(eval, err);
